@@ -1,0 +1,62 @@
+"""Coordinated Pass@K Policy Optimization (arXiv 2605.27000) on TRL.
+
+A planner writes K different strategies, a solver attempts each, and the tuple is rewarded as one.
+Names are loaded on first use, so that `import cppo_trl` alone imports neither torch nor trl.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .cppo_config import CPPOConfig
+    from .cppo_trainer import CPPOTrainer
+    from .judges import Judgement, RuleJudge
+    from .policy import Policy, load_policy
+    from .problems import Problem, TestCase
+    from .prompts import Prompts
+    from .verifier import CodeVerifier, Verdict
+
+__version__ = "0.1.0"
+
+_MODULES = {
+    "CPPOConfig": "cppo_config",
+    "CPPOTrainer": "cppo_trainer",
+    "CodeVerifier": "verifier",
+    "Judgement": "judges",
+    "Policy": "policy",
+    "Problem": "problems",
+    "Prompts": "prompts",
+    "RuleJudge": "judges",
+    "TestCase": "problems",
+    "Verdict": "verifier",
+    "load_policy": "policy",
+}
+
+__all__ = [
+    "CPPOConfig",
+    "CPPOTrainer",
+    "CodeVerifier",
+    "Judgement",
+    "Policy",
+    "Problem",
+    "Prompts",
+    "RuleJudge",
+    "TestCase",
+    "Verdict",
+    "__version__",
+    "load_policy",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_MODULES[name]}", __name__), name)
+    globals()[name] = value  # the next access does not come here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

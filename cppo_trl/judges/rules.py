@@ -1,0 +1,159 @@
+"""A judge made of rules: no model, no training, the same verdict every time.
+
+It finds what can be told from the text (a blank, repeated or over-long strategy, code, a leaked
+answer) and leaves the rest to the problem-specific check that it takes. What it cannot see: two
+wordings of one idea, a workflow cut in steps, a fluent strategy for another problem.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..plans import normalise_strategy
+from ..problems import Problem
+from .judgement import Judgement
+
+Check = Callable[[Problem, tuple[str, ...]], str | None]
+
+# A formula such as `f(n) = f(n-1) + f(n-2)` is a good hook into a problem, so a lone assignment is
+# no code; one that ends in a semicolon, or follows another, is.
+_CODE = re.compile(
+    r"""```|~~~
+    |\#include\b
+    |^\s*import\s+\w[\w.]*\s*(?:$|[;,]|\bas\b)
+    |\bimport\s+(?:sys|os|re|math|heapq|bisect|random|string|numpy|itertools|functools
+                  |collections|typing)\b
+    |\bfrom\s+\w[\w.]*\s+import\s
+    |\b(?:async\s+)?def\s+\w+\s*\(
+    |\bclass\s+\w+\s*(?:\([\w\s,.]*\))?:\s*(?:$|def\b|pass\b)
+    |\blambda\s+\w+(?:\s*,\s*\w+)*\s*:
+    |\bfor\s+\w+(?:\s*,\s*\w+)*\s+in\s+(?:range|enumerate|zip)\s*\(
+    |^\s*return\s+[\w.]+\s*(?:$|;|[-+*/%(\[])
+    |\bprint\s*\(
+    |\binput\s*\(\s*\)
+    |\bsys\.(?:stdin|stdout)\b
+    |[\w\])]\s*[-+*/%|&^]?=(?!=)[^;=]*;\s*(?:$|[\w.\[\]]+\s*[-+*/%|&^]?=(?!=))
+    """,
+    re.VERBOSE | re.MULTILINE,
+)
+_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
+_ANSWER = re.compile(
+    r"""\b(?:(?:answer|output|result)s?\s*(?:is|are|=|:)
+         |(?:print|output|return|answer)s?\b(?!\s*(?:is|are|=|:)))
+        \s*(?:(?:always|simply|just|exactly)\s+)?
+        (?=(?P<value>\S.*))""",  # looked at, not consumed: the next match may lie within it
+    re.VERBOSE,
+)
+_CONDITION = re.compile(
+    r"\b(?:if|when|whenever|unless|otherwise|else|for|once|until|where|while)\b"
+)
+_SENTENCE_END = re.compile(r"[.!?;]+(?:\s+|$)")
+_SHORTEST_LEAK = 12  # characters of a test's output that do not turn up in a strategy by chance
+
+
+class RuleJudge:
+    """Accepts a plan that breaks none of the rules, and says which one a rejected plan breaks.
+
+    Rejected are: fewer than 2 or more than 26 strategies; a blank strategy; one of more than
+    `max_words` words; two strategies that are equal once case, punctuation, emphasis and white
+    space are set aside; code; a strategy that tells the answer (the whole output of a test, or a
+    bare number, as the answer without any condition).
+
+    It is a TRL reward function as well: 1.0 for a valid plan, 0.0 for a rejected one.
+
+    Args:
+        max_words: the longest strategy, in words (arXiv 2605.27000 asks for at most 45).
+        check: a rule for the problem at hand, asked last: takes the problem and its strategies,
+            gives the reason for a rejection or None. What it raises is passed on.
+
+    Raises:
+        ValueError: `max_words` is less than 1.
+    """
+
+    __name__ = "rule_judge"  # TRL names metrics after the reward function
+
+    def __init__(self, max_words: int = 45, check: Check | None = None) -> None:
+        if max_words < 1:
+            raise ValueError(f"max_words is {max_words!r}; it must be 1 or more")
+        self.max_words = max_words
+        self.check = check
+
+    def judge(self, problem: Problem, strategies: Sequence[str]) -> Judgement:
+        """The verdict on one tuple of strategies, with the first rule that it breaks."""
+        strategies = tuple(strategies)
+        reason = self._broken_rule(problem, strategies)
+        if reason is None and self.check is not None:
+            reason = self.check(problem, strategies)
+            if not isinstance(reason, (str, type(None))):
+                raise TypeError(f"check gave {reason!r}; it must give a reason (str) or None")
+        return Judgement(True) if reason is None else Judgement(False, reason)
+
+    def __call__(
+        self,
+        prompts: Sequence[Any],
+        completions: Sequence[Any],
+        problem: Sequence[Problem],
+        strategies: Sequence[Sequence[str] | None],
+        log_extra: Callable[[str, list], None] | None = None,
+        **kwargs: Any,
+    ) -> list[float | None]:
+        """TRL's reward call: one reward a row, from the columns `problem` and `strategies`.
+
+        `strategies` is None for a plan that does not parse, which is rejected. The prompts, the
+        completions and other columns are not looked at. The reasons of rejections go to the column
+        "rejected" of the completions table.
+        """
+        judgements = [
+            Judgement(False, "no plan") if tuple_ is None else self.judge(row, tuple_)
+            for row, tuple_ in zip(problem, strategies, strict=True)
+        ]
+        if log_extra is not None:
+            log_extra("rejected", [judgement.reason for judgement in judgements])
+        return [judgement.reward for judgement in judgements]
+
+    def _broken_rule(self, problem: Problem, strategies: tuple[str, ...]) -> str | None:
+        if not 2 <= len(strategies) <= 26:
+            return f"{len(strategies)} strategies; a plan has from 2 to 26"
+        first: dict[str, int] = {}
+        for number, strategy in enumerate(strategies, start=1):
+            plain = normalise_strategy(strategy)
+            if not plain:
+                return f"strategy {number} is blank"
+            words = len(strategy.split())
+            if words > self.max_words:
+                return f"strategy {number} has {words} words; at most {self.max_words} are allowed"
+            if plain in first:
+                return f"strategy {number} repeats strategy {first[plain]}"
+            first[plain] = number
+            if _CODE.search(strategy):
+                return f"strategy {number} contains code"
+            if _leaks_answer(problem, strategy):
+                return f"strategy {number} tells the answer"
+        return None
+
+
+def _leaks_answer(problem: Problem, strategy: str) -> bool:
+    plain = " ".join(strategy.casefold().split())
+    for sentence in _SENTENCE_END.split(plain):
+        if _CONDITION.search(sentence):
+            continue
+        for match in _ANSWER.finditer(sentence):
+            value = match["value"].strip("\"'`*“”‘’ ")
+            if _NUMBER.fullmatch(value) or value in _outputs(problem, at_most=len(value)):
+                return True
+    statement = " ".join(problem.statement.casefold().split())
+    return any(
+        len(output) >= _SHORTEST_LEAK and output in plain and output not in statement
+        for output in _outputs(problem, at_most=len(plain))
+    )
+
+
+def _outputs(problem: Problem, at_most: int) -> set[str]:
+    """The tests' outputs, of a length that can matter: hidden ones may hold megabytes."""
+    return {
+        " ".join(test.output.casefold().split()).strip('"')
+        for test in problem.tests
+        if len(test.output) <= 2 * at_most + 8
+    }

@@ -1,0 +1,323 @@
+"""Verify programs against the tests of their problems, many at once."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import math
+import os
+import reprlib
+import threading
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, as_completed
+from contextlib import closing
+from functools import lru_cache, partial
+from types import TracebackType
+from typing import Any
+
+from cppo_trl.problems import Problem
+from cppo_trl.verifier.compare import COMPARE_MODES, outputs_match, parse_json, values_match
+from cppo_trl.verifier.engine import CompileError, Engine, Limits, Run
+from cppo_trl.verifier.extract import extract_code
+from cppo_trl.verifier.messages import EngineError, ProgramVanished
+from cppo_trl.verifier.prepare import Prepared, prepare
+from cppo_trl.verifier.verdict import Status, Verdict
+
+Completion = str | Sequence[Mapping[str, Any]]  # text, or chat messages
+
+ATTEMPTS = 3
+PAUSE = 0.1  # seconds before another attempt, times the attempts made
+PREPARED_PROBLEMS = 32  # kept ready to run; training goes through few problems at a time
+
+
+class CodeVerifier:
+    """Runs programs on their problems' tests, isolated from this process, and gives verdicts.
+
+    It is a TRL reward function (asynchronous, so it overlaps with others): 1.0 when the code of a
+    completion passes all tests, 0.0 when not, None when the verifier itself had trouble. What the
+    isolation covers and what not stands in `cppo_trl.verifier.engine`. Several threads may share
+    it. Use it as a context manager, or call `close` at the end.
+
+    Args:
+        workers: programs run at a time; None for all cores that this process may use, shared
+            evenly with the other ranks that torchrun or accelerate started on this machine.
+        time_limit: CPU seconds for one test, for problems that set none (LiveCodeBench's 6).
+            A program that sleeps ends after 2.5 times that, plus a second, of wall time.
+        memory_limit: MB of resident memory that a test may add to a bare interpreter, for problems
+            that set none.
+        compare: one of `COMPARE_MODES`; see `cppo_trl.verifier.compare`.
+        cache_size: verdicts remembered, so that a program met again is not run again; 0 for none.
+        output_limit: MB that a test may print, or write to any one file; where a test asks for
+            more, more is allowed.
+
+    Raises:
+        ValueError: an argument is out of range; the message says what is allowed.
+    """
+
+    __name__ = "code_verifier"  # TRL names metrics after the reward function
+
+    def __init__(
+        self,
+        workers: int | None = None,
+        time_limit: float = 6.0,
+        memory_limit: int = 1024,
+        compare: str = "lcb",
+        cache_size: int = 100_000,
+        output_limit: int = 64,
+    ) -> None:
+        if workers is None:
+            workers = available_cores()
+        _check_number("workers", workers, int, 1)
+        _check_number("time_limit", time_limit, (int, float), 0, positive=True)
+        _check_number("memory_limit", memory_limit, int, 1)
+        _check_number("cache_size", cache_size, int, 0)
+        _check_number("output_limit", output_limit, int, 1)
+        if compare not in COMPARE_MODES:
+            raise ValueError(f"compare is {compare!r}; it must be one of {COMPARE_MODES}")
+        self.workers = workers
+        self.compare = compare
+        self.cache_size = cache_size
+        defaults = Limits(float(time_limit), memory_limit, output_limit)
+        self._prepared = lru_cache(PREPARED_PROBLEMS)(partial(prepare, defaults=defaults))
+        self._cache: OrderedDict[bytes, Verdict] = OrderedDict()
+        self._closed = False
+        self._start()
+
+    def _start(self) -> None:
+        self._lock = threading.Lock()
+        self._engine = Engine()
+        self._pool: ThreadPoolExecutor | None = None
+        self._process = os.getpid()
+
+    def verify(self, problem: Problem, program: str) -> Verdict:
+        """The verdict on one program (code, not a completion), run in this thread.
+
+        Raises:
+            ValueError: not a problem, not text, or a test of a function problem that is not JSON.
+            RuntimeError: the verifier is closed.
+        """
+        self._check_open()
+        prepared, key = self._look_up(problem, program)
+        return self._remembered(key) or self._judge(prepared, program, key)
+
+    def verify_many(
+        self, problems: Sequence[Problem], programs: Sequence[str], progress: bool = False
+    ) -> list[Verdict]:
+        """The verdicts on `programs[i]` for `problems[i]`, in order, from `workers` at a time.
+
+        A program that occurs several times for a problem is run once. `progress` shows a bar.
+
+        Raises:
+            ValueError: the lengths differ; an item as in `verify`.
+            RuntimeError: the verifier is closed.
+        """
+        self._check_open()
+        pairs = _pairs("problems", problems, "programs", programs)
+        looked_up = [self._look_up(*pair) for pair in pairs]  # refuses bad items before any run
+        verdicts: dict[bytes, Verdict] = {}
+        futures: dict[Future[Verdict], bytes] = {}
+        copies = Counter(key for _, key in looked_up)
+        for key, (prepared, program) in {
+            key: (prepared, program)
+            for (prepared, key), (_, program) in zip(looked_up, pairs, strict=True)
+        }.items():
+            if (known := self._remembered(key)) is not None:
+                verdicts[key] = known
+            else:
+                futures[self._submit(prepared, program, key)] = key
+        try:
+            with _bar(progress, len(pairs), sum(copies[key] for key in verdicts)) as bar:
+                for future in as_completed(futures):
+                    key = futures[future]
+                    verdicts[key] = future.result()
+                    bar.update(copies[key])
+        except CancelledError:
+            raise RuntimeError("this CodeVerifier was closed meanwhile") from None
+        finally:
+            for future in futures:
+                future.cancel()  # after an error; nothing is left to cancel otherwise
+        return [verdicts[key] for _, key in looked_up]
+
+    def verify_completions(
+        self, problems: Sequence[Problem], completions: Sequence[Completion]
+    ) -> list[Verdict]:
+        """As `verify_many`, on the code that `extract_code` finds in each completion.
+
+        A completion is text, or a list of chat messages of which the last one counts. One without
+        code gets the status `no_code`.
+        """
+        pairs = _pairs("problems", problems, "completions", completions)
+        programs = [extract_code(_text(completion)) for completion in completions]
+        found = [index for index, program in enumerate(programs) if program is not None]
+        verdicts = [
+            Verdict(Status.NO_CODE, 0, len(problem.tests), message="no code in the completion")
+            for problem, _ in pairs
+        ]
+        run = self.verify_many([problems[i] for i in found], [programs[i] for i in found])
+        for index, verdict in zip(found, run, strict=True):
+            verdicts[index] = verdict
+        return verdicts
+
+    async def __call__(
+        self,
+        prompts: Sequence[Any],
+        completions: Sequence[Completion],
+        problem: Sequence[Problem],
+        log_extra: Callable[[str, list], None] | None = None,
+        **kwargs: Any,
+    ) -> list[float | None]:
+        """TRL's reward call: one reward for each completion, None where the verifier failed.
+
+        The statuses go to the column "verdict" of the completions table.
+        """
+        verdicts = await asyncio.to_thread(self.verify_completions, problem, completions)
+        if log_extra is not None:
+            log_extra("verdict", [verdict.status.value for verdict in verdicts])
+        return [verdict.reward for verdict in verdicts]
+
+    def close(self) -> None:
+        """Ends the programs that run and frees the threads; the verifier cannot be used again."""
+        self._closed = True
+        if self._process != os.getpid():  # a fork of the process that owns them
+            return
+        self._engine.close()
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def __enter__(self) -> CodeVerifier:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RuntimeError("this CodeVerifier is closed; make a new one")
+        if self._process != os.getpid():  # threads and locks do not survive a fork
+            self._start()
+
+    def _look_up(self, problem: Problem, program: str) -> tuple[Prepared, bytes]:
+        if not isinstance(problem, Problem):
+            raise ValueError(f"problem is {problem!r}; it must be a Problem")
+        if not isinstance(program, str):
+            raise ValueError(f"program for problem {problem.id!r} is {program!r}; it must be text")
+        prepared = self._prepared(problem)
+        text = program.encode("utf-8", "surrogatepass")
+        return prepared, hashlib.blake2b(text, key=prepared.digest, digest_size=20).digest()
+
+    def _remembered(self, key: bytes) -> Verdict | None:
+        with self._lock:
+            if key in self._cache:
+                self._cache.move_to_end(key)
+            return self._cache.get(key)
+
+    def _submit(self, prepared: Prepared, program: str, key: bytes) -> Future[Verdict]:
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self.workers, "cppo-trl-verifier")
+            return self._pool.submit(self._judge, prepared, program, key)
+
+    def _judge(self, prepared: Prepared, program: str, key: bytes) -> Verdict:
+        attempts: list[Verdict] = []
+        while len(attempts) < ATTEMPTS:
+            if attempts:
+                time.sleep(PAUSE * len(attempts))
+            self._check_open()
+            verdict, certain = self._attempt(prepared, program)
+            attempts.append(verdict)
+            if certain:
+                break
+        else:
+            # Killed each time is the program's own doing; anything else may pass by itself.
+            verdict = min(attempts, key=lambda item: item.status is not Status.INFRASTRUCTURE)
+        if verdict.status is not Status.INFRASTRUCTURE and self.cache_size:
+            with self._lock:
+                self._cache[key] = verdict
+                while len(self._cache) > self.cache_size:
+                    self._cache.popitem(last=False)
+        return verdict
+
+    def _attempt(self, prepared: Prepared, program: str) -> tuple[Verdict, bool]:
+        """A verdict, and whether it is certain or another attempt may come out differently."""
+        total = len(prepared.inputs)
+        passed, cpu = 0, 0.0
+        runs = self._engine.run(program, prepared.inputs, prepared.limits, prepared.fn_name)
+        try:
+            with closing(runs):
+                for run, expected in zip(runs, prepared.expected, strict=True):
+                    cpu += run.cpu_seconds
+                    status, message = self._grade(run, expected, prepared.fn_name is not None)
+                    if status is not Status.PASS:
+                        return Verdict(status, passed, total, passed, cpu, message), True
+                    passed += 1
+        except CompileError as error:
+            return Verdict(Status.COMPILE_ERROR, 0, total, message=str(error)), True
+        except ProgramVanished as error:
+            return Verdict(Status.RUNTIME_ERROR, passed, total, passed, cpu, str(error)), False
+        except EngineError as error:
+            return Verdict(Status.INFRASTRUCTURE, passed, total, None, cpu, str(error)), False
+        return Verdict(Status.PASS, passed, total, None, cpu), True
+
+    def _grade(self, run: Run, expected: Any, is_value: bool) -> tuple[Status, str]:
+        if run.failure is not None:
+            return run.failure, run.message
+        output = run.output.decode("utf-8", "surrogateescape")
+        if not is_value:
+            right = outputs_match(self.compare, expected, output)
+        else:
+            try:
+                right = values_match(self.compare, expected, parse_json(output))
+            except ValueError:
+                return Status.WRONG_ANSWER, run.message or "the program ended without a result"
+        if right:
+            return Status.PASS, ""
+        wanted = reprlib.repr(expected) if is_value else _short(expected)
+        return Status.WRONG_ANSWER, f"got {_short(output)}, expected {wanted}"
+
+
+def available_cores() -> int:
+    """The number of cores for this process: those it may use, divided by the ranks beside it."""
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+
+
+def _check_number(
+    name: str, value: Any, kinds: type | tuple[type, ...], least: int, positive: bool = False
+) -> None:
+    number = isinstance(value, kinds) and not isinstance(value, bool)
+    if not number or not value >= least or value == math.inf or (positive and value == 0):
+        kind = "a whole number" if kinds is int else "a finite number"
+        allowed = f"above {least}" if positive else f"of {least} or more"
+        raise ValueError(f"{name} is {value!r}; it must be {kind} {allowed}")
+
+
+def _pairs(first: str, left: Sequence[Any], second: str, right: Sequence[Any]) -> list[tuple]:
+    if len(left) != len(right):
+        raise ValueError(
+            f"{first} has {len(left)} items and {second} {len(right)}; they must have as many"
+        )
+    return list(zip(left, right, strict=True))
+
+
+def _text(completion: Completion) -> str:
+    return completion if isinstance(completion, str) else completion[-1]["content"]
+
+
+def _short(value: str) -> str:
+    return repr(value if len(value) <= 60 else value[:57] + "...")
+
+
+def _bar(shown: bool, total: int, known: int) -> Any:
+    from tqdm import tqdm
+
+    return tqdm(total=total, initial=known, unit="program", desc="verify", disable=not shown)

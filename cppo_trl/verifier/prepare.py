@@ -1,0 +1,68 @@
+"""A problem's tests in the form that the engine runs and the comparison takes."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from cppo_trl.problems import Problem, ProblemError
+from cppo_trl.verifier.compare import parse_json
+from cppo_trl.verifier.engine import MB, Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """One problem, ready to run; `digest` tells apart all that a verdict depends on."""
+
+    inputs: tuple[bytes, ...]
+    expected: tuple[Any, ...]  # text, or for a function values of JSON data
+    fn_name: str | None
+    limits: Limits
+    digest: bytes
+
+
+def prepare(problem: Problem, defaults: Limits) -> Prepared:
+    """Encodes and checks the tests; `defaults` are for the limits that the problem does not set.
+
+    Raises:
+        ProblemError: an argument or a result of a function problem is not JSON.
+    """
+    is_function = problem.io_mode == "function"
+    expected: list[Any] = []
+    digest = hashlib.blake2b(digest_size=32)
+    for index, test in enumerate(problem.tests):
+        if is_function:
+            for line in filter(str.strip, test.input.split("\n")):
+                _json(problem, index, "input", line)
+        expected.append(
+            _json(problem, index, "output", test.output) if is_function else test.output
+        )
+        for text in (test.input, test.output):
+            data = text.encode("utf-8", "surrogatepass")
+            digest.update(b"%d:" % len(data) + data)
+    limits = Limits(
+        time=problem.time_limit or defaults.time,
+        memory=problem.memory_limit or defaults.memory,
+        # Never less than twice what is asked for.
+        output=max(defaults.output, *(2 * len(test.output) // MB + 1 for test in problem.tests)),
+    )
+    digest.update(repr((problem.fn_name, limits)).encode())
+    return Prepared(
+        inputs=tuple(test.input.encode("utf-8", "surrogatepass") for test in problem.tests),
+        expected=tuple(expected),
+        fn_name=problem.fn_name,
+        limits=limits,
+        digest=digest.digest(),
+    )
+
+
+def _json(problem: Problem, index: int, field: str, text: str) -> Any:
+    try:
+        return parse_json(text)
+    except ValueError as error:
+        shown = repr(text if len(text) <= 60 else text[:57] + "...")
+        raise ProblemError(
+            f"problem {problem.id!r}, tests[{index}]: field {field!r} is {shown}; "
+            f"it must be JSON, one value a line ({error})"
+        ) from None
