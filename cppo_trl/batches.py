@@ -1,0 +1,112 @@
+"""Rollouts and advantages -> rows -> one padded batch that mixes planner and solver rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from trl.trainer.utils import pad
+
+from .roles import PLANNER, SOLVER
+from .rollouts import Rollout, Turn
+
+
+@dataclass
+class Row:
+    """One sequence of the loss: the tokens of one plan or one attempt, with its advantage.
+
+    `counts` is False for a placeholder, which stands in for a role that has no sequence in a
+    micro-batch so that every parameter takes part in every backward, and adds nothing to the loss.
+    `old_logps` and `ref_logps` hold one log-probability for each completion token, in nats, where
+    the loss needs them.
+    """
+
+    role: str
+    prompt_ids: list[int]
+    completion_ids: list[int]
+    advantage: float
+    counts: bool = True
+    old_logps: torch.Tensor | None = None
+    ref_logps: torch.Tensor | None = None
+
+    @classmethod
+    def of(cls, role: str, turn: Turn, advantage: float) -> Row:
+        return cls(role, turn.prompt_ids, turn.completion.token_ids, advantage)
+
+    @classmethod
+    def placeholder(cls, role: str, like: Row) -> Row:
+        """One token that is masked; its log-probabilities keep every term of the loss finite."""
+        return cls(
+            role,
+            like.prompt_ids[:1],
+            like.completion_ids[:1],
+            advantage=0.0,
+            counts=False,
+            old_logps=torch.zeros(1),
+            ref_logps=torch.full((1,), -1e4),  # exp(ref - policy) must not overflow
+        )
+
+
+def tuple_rows(
+    rollout: Rollout,
+    planner_advantage: float,
+    solver_advantages: Sequence[float],
+    roles: Sequence[str],
+) -> list[Row]:
+    """Lists the sequences of one tuple that count in the loss.
+
+    Sequences cut at the token limit are left out (METHOD: section 3), and so are roles that do not
+    learn.
+    """
+    rows = []
+    if PLANNER in roles and not rollout.plan.completion.truncated:
+        rows.append(Row.of(PLANNER, rollout.plan, planner_advantage))
+    if SOLVER in roles:
+        # A tuple that was not solved has advantages (zeros) but no attempts.
+        for turn, advantage in zip(rollout.attempts, solver_advantages, strict=False):
+            if not turn.completion.truncated:
+                rows.append(Row.of(SOLVER, turn, advantage))
+    return rows
+
+
+def with_every_role(rows: list[Row], roles: Sequence[str]) -> list[Row]:
+    """Adds a placeholder for each role that has no row, so that no rank waits for a gradient that
+    never comes.
+    """
+    present = {row.role for row in rows}
+    like = rows[0] if rows else Row(roles[0], [0], [0], 0.0)
+    return rows + [Row.placeholder(role, like) for role in roles if role not in present]
+
+
+def collate(
+    rows: Sequence[Row], pad_token_id: int, device: torch.device
+) -> dict[str, torch.Tensor]:
+    """Pads rows to the tensors that `GRPOTrainer._compute_loss` reads, prompts on the left,
+    completions on the right.
+
+    Shapes: prompt tensors (B, P), completion tensors and log-probabilities (B, T), advantages (B,).
+    A placeholder has an empty completion mask.
+    """
+
+    def padded(sequences: list, value: float, side: str) -> torch.Tensor:
+        tensors = [torch.as_tensor(sequence) for sequence in sequences]
+        return pad(tensors, padding_value=value, padding_side=side).to(device)
+
+    prompts = [row.prompt_ids for row in rows]
+    completions = [row.completion_ids for row in rows]
+    batch = {
+        "prompt_ids": padded(prompts, pad_token_id, "left"),
+        "prompt_mask": padded([[1] * len(ids) for ids in prompts], 0, "left"),
+        "completion_ids": padded(completions, pad_token_id, "right"),
+        "completion_mask": padded(
+            [[int(r.counts)] * len(r.completion_ids) for r in rows], 0, "right"
+        ),
+        "advantages": torch.tensor([row.advantage for row in rows], device=device),
+    }
+    counted = [row for row in rows if row.counts] or rows
+    if counted[0].old_logps is not None:
+        batch["old_per_token_logps"] = padded([row.old_logps for row in rows], 0.0, "right")
+    if counted[0].ref_logps is not None:
+        batch["ref_per_token_logps"] = padded([row.ref_logps for row in rows], 0.0, "right")
+    return batch

@@ -1,0 +1,1 @@
+"""Problem sets: each module turns one benchmark into a list of `Problem`."""

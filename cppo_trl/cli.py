@@ -1,0 +1,217 @@
+"""The command `cppo-trl`: show a trained policy at work, merge a role, start the quickstart.
+
+Imports of torch, transformers and peft stand inside the subcommands, so that `--help` and a
+mistyped option answer at once. Bad input gives exit status 2 and one line on standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from . import __version__
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from .policy import Attempt
+    from .problems import Problem
+
+
+class CommandError(Exception):
+    """Input that a subcommand cannot use; its text is the line that the user sees."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command with `argv` (by default the process's own) and returns its exit status."""
+    parser = _parser()
+    args, args.unknown = parser.parse_known_args(argv)
+    if args.unknown and args.command != "quickstart":
+        parser.error(f"unrecognized arguments: {' '.join(args.unknown)}")
+    run: Callable[[argparse.Namespace], int] = args.run
+    try:
+        return run(args)
+    except CommandError as error:
+        print(f"cppo-trl {args.command}: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="cppo-trl",
+        description="Coordinated Pass@K Policy Optimization (arXiv 2605.27000) on TRL.",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    show = commands.add_parser(
+        "show",
+        help="plan and solve one problem with a trained policy",
+        description="Shows what a trained policy makes of one problem, with the verdicts.",
+    )
+    show.add_argument(
+        "--policy", required=True, metavar="DIR", help="directory or Hub id of a saved policy"
+    )
+    show.add_argument(
+        "--problems",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="problems, one JSON object a line",
+    )
+    show.add_argument(
+        "--index", type=int, default=0, metavar="I", help="which problem, from 0 (default: 0)"
+    )
+    show.add_argument(
+        "--base-model", metavar="ID", help="id or path of the base (default: the one in the policy)"
+    )
+    show.add_argument("--seed", type=int, default=0, help="seed of the sampling (default: 0)")
+    show.set_defaults(run=_show)
+
+    merge = commands.add_parser(
+        "merge",
+        help="merge a role into its base",
+        description="Saves one role, merged into its base, as a plain checkpoint.",
+    )
+    merge.add_argument(
+        "--policy", required=True, metavar="DIR", help="directory or Hub id of a saved policy"
+    )
+    merge.add_argument("--role", required=True, choices=("planner", "solver"))
+    merge.add_argument(
+        "--output",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="where the checkpoint goes (a new directory)",
+    )
+    merge.add_argument(
+        "--base-model", metavar="ID", help="id or path of the base (default: the one in the policy)"
+    )
+    merge.set_defaults(run=_merge)
+
+    quickstart = commands.add_parser(
+        "quickstart",
+        help="train and measure the coordination gap (in a checkout)",
+        description="Runs recipes/quickstart.py of the checkout that this package comes from. "
+        "Other arguments are passed on to it.",
+    )
+    quickstart.set_defaults(run=_quickstart)
+    return parser
+
+
+def _show(args: argparse.Namespace) -> int:
+    problem = _read_problem(args.problems, args.index)
+    # Says at import which optional kernels it lacks.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+
+    from rich.console import Console
+    from transformers import set_seed
+    from transformers.utils.logging import disable_progress_bar
+
+    from .policy import load_policy
+    from .verifier import CodeVerifier
+
+    disable_progress_bar()  # the status says what goes on
+    console = Console()
+    with CodeVerifier() as verifier:
+        try:
+            with console.status(f"Loading {args.policy}"):
+                policy = load_policy(
+                    args.policy, base_model=args.base_model, verify=verifier.verify_completions
+                )
+        except (OSError, ValueError) as error:
+            raise CommandError(f"--policy {args.policy}: {_first_line(error)}") from error
+        set_seed(args.seed)
+        with console.status("Planning, solving and verifying"):
+            attempts = policy.solve(problem)
+    _print_attempts(console, problem, attempts)
+    return 0
+
+
+def _read_problem(path: Path, index: int) -> Problem:
+    from .problems import ProblemError, read_problems
+
+    try:
+        problems = read_problems(path)
+    except (OSError, UnicodeDecodeError, ProblemError) as error:
+        raise CommandError(f"--problems {path}: {_first_line(error)}") from error
+    if not 0 <= index < len(problems):
+        raise CommandError(f"--index {index}: {path} has problems 0 to {len(problems) - 1}")
+    return problems[index]
+
+
+def _print_attempts(console: Console, problem: Problem, attempts: Sequence[Attempt]) -> None:
+    from rich.panel import Panel
+    from rich.syntax import Syntax
+    from rich.table import Table
+    from rich.text import Text
+
+    from .plans import strategy_labels
+
+    console.print(Panel(Text(problem.statement), title=Text(problem.id)))
+    if not attempts:
+        console.print(
+            "The plan does not parse, so nothing was attempted. Another --seed draws another plan."
+        )
+        return
+    labels = strategy_labels(len(attempts))
+    table = Table("", "Strategy", "Program", "Verdict", show_lines=True, expand=True)
+    for column, ratio in zip(table.columns[1:], (3, 5, 2), strict=True):
+        column.ratio = ratio
+    solved = []
+    for label, attempt in zip(labels, attempts, strict=True):
+        verdict = attempt.verdict
+        tests = f"{verdict.tests_passed} of {verdict.tests_total} tests"
+        outcome = Text(
+            f"{verdict.status.value}\n{tests}", style="green" if verdict.passed else "red"
+        )
+        code = (attempt.program or attempt.completion).rstrip()
+        program = Syntax(code, "python", word_wrap=True)
+        table.add_row(label, Text(attempt.strategy), program, outcome)
+        if verdict.passed:
+            solved.append(label)
+    console.print(table)
+    console.print(f"Solved by {', '.join(solved)}." if solved else "Solved by none.")
+
+
+def _merge(args: argparse.Namespace) -> int:
+    if args.output.exists() and not (args.output.is_dir() and not any(args.output.iterdir())):
+        raise CommandError(
+            f"--output {args.output}: exists already; name a new or an empty directory"
+        )
+
+    from .roles import merge_role
+
+    try:
+        merge_role(args.policy, args.role, args.output, base_model=args.base_model)
+    except (OSError, ValueError) as error:
+        raise CommandError(f"--policy {args.policy}: {_first_line(error)}") from error
+    print(f"The {args.role} is a plain checkpoint now: {args.output}")
+    return 0
+
+
+def _quickstart(args: argparse.Namespace) -> int:
+    recipe = Path(__file__).parent.parent / "recipes" / "quickstart.py"
+    if not recipe.is_file():
+        raise CommandError(
+            "needs a checkout of the repository, where `make quickstart` does the same"
+        )
+    return subprocess.run([sys.executable, str(recipe), *args.unknown]).returncode
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,429 @@
+"""CPPOTrainer: GRPO in which one adapter plans K strategies and another attempts each of them."""
+
+from __future__ import annotations
+
+import textwrap
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from accelerate.utils import gather, gather_object
+from datasets import Dataset, IterableDataset
+from peft import PeftModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from trl.models import unwrap_model_for_generation
+from trl.trainer.utils import get_config_model_id
+
+from .advantages import SolverGroup, planner_advantages, solver_advantages
+from .batches import Row, collate, tuple_rows, with_every_role
+from .cppo_config import CPPOConfig
+from .generation import Sampling, TransformersGenerator
+from .metrics import loss_terms, rollout_facts, rollout_metrics
+from .policy import save_policy_config
+from .problems import Problem
+from .rewards import outcome_rewards, planner_rewards
+from .role_trainer import RoleTrainer
+from .rollouts import Rollout, RolloutPolicy
+from .scoring import RewardFunction, RolloutScorer, judge_and_verifier
+from .training_data import as_dataset, problems_of, refuse_too_few
+
+# What GRPOTrainer takes that replaces a part of its rollouts, which CPPO's replace whole.
+_ROLLOUT_ARGUMENTS = ("tools", "rollout_func", "environment_factory")
+# Loss types that average over the rows of a micro-batch; the others normalise by tokens themselves.
+_ROW_MEAN_LOSSES = ("grpo", "sapo", "dr_grpo", "luspo")
+
+
+class CPPOTrainer(RoleTrainer):
+    """Trainer for Coordinated Pass@K Policy Optimization (arXiv 2605.27000).
+
+    What changes against [`GRPOTrainer`]: a completion of the planner is a tuple of K strategies,
+    each of which the solver attempts once; the planner's reward is validity times "any attempt
+    passed" and its group the M tuples of a problem; the solver's reward is its own verdict and its
+    group the attempts of one tuple; both roles are LoRA adapters on one frozen base and share one
+    forward, one loss and one optimizer.
+
+    Args:
+        model: Hub id, path, `PreTrainedModel`, or a `PeftModel` that holds the adapters "planner"
+            and "solver".
+        reward_funcs: `[judge, verifier]`, an alternative to the two arguments below.
+        judge: TRL reward function over plans, 1.0 for a valid tuple and 0.0 otherwise, None for
+            unknown. Called with `prompts`, `completions`, `problem` and `strategies` (a `Problem`
+            and its K strategies for each row), and the columns of the data set. May be None when
+            `planner_reward="outcome"`.
+        verifier: TRL reward function over attempts, 1.0 for a program that passes all tests, 0.0
+            otherwise, None for unknown. Called with `prompts`, `completions`, `problem`,
+            `strategy`, and the columns of the data set. May be None when `planner_reward="judge"`.
+        args: a `CPPOConfig`.
+        train_dataset, eval_dataset: `Problem`s in a list, or a `Dataset` with the columns of
+            `Problem.to_dict`.
+        kwargs: what `RoleTrainer` takes (`peft_config`, `adapters`, `quantization_config`, ...).
+
+    Raises:
+        ValueError: for what cannot be trained, before a model is loaded where possible.
+    """
+
+    _tag_names: ClassVar = ["trl", "grpo", "cppo", "lora"]
+    _name = "CPPO"
+    _paper: ClassVar = {
+        "title": "Cast a Wider Net: Coordinated Pass@K Policy Optimization for Code Reasoning",
+        "id": "2605.27000",
+        "citation": textwrap.dedent("""\
+            @article{li2026cast,
+                title  = {{Cast a Wider Net: Coordinated Pass@K Policy Optimization for Code
+                          Reasoning}},
+                author = {Li and Banerjee and Che},
+                year   = 2026,
+                eprint = {arXiv:2605.27000},
+            }"""),
+    }
+
+    def __init__(
+        self,
+        model: str | PreTrainedModel | PeftModel,
+        reward_funcs: Sequence[RewardFunction] | None = None,
+        args: CPPOConfig | None = None,
+        train_dataset: Dataset | IterableDataset | Sequence[Problem] | None = None,
+        eval_dataset: Any = None,
+        processing_class: PreTrainedTokenizerBase | None = None,
+        *,
+        judge: RewardFunction | None = None,
+        verifier: RewardFunction | None = None,
+        **kwargs: Any,
+    ):
+        if args is None:
+            name = model if isinstance(model, str) else get_config_model_id(model.config)
+            args = CPPOConfig(f"{name.split('/')[-1]}-CPPO")
+        if not isinstance(args, CPPOConfig):
+            raise TypeError(f"`args` is a {type(args).__name__}; it must be a CPPOConfig")
+        for argument in _ROLLOUT_ARGUMENTS:
+            if kwargs.get(argument) is not None:
+                raise ValueError(
+                    f"`{argument}` is not supported: CPPO plans and solves in rollouts of its own"
+                )
+        self.judge, self.verifier = judge_and_verifier(
+            reward_funcs, judge, verifier, args.planner_reward
+        )
+        train_dataset = as_dataset(train_dataset, "train_dataset")
+        eval_dataset = as_dataset(eval_dataset, "eval_dataset")
+        refuse_too_few(train_dataset, args.generation_batch_size, args.num_generations)
+
+        super().__init__(
+            model,
+            [function for function in (self.judge, self.verifier) if function is not None],
+            args,
+            train_dataset,
+            eval_dataset,
+            processing_class,
+            **kwargs,
+        )
+        self.rollout_policy = self._make_rollout_policy()
+        self.scorer = RolloutScorer(
+            self.judge,
+            self.verifier,
+            args.num_strategies,
+            loop=self.async_loop if self._has_async_funcs else None,
+            log_extra=self._log_completion_extra,
+            log_metric=self._log_metric,
+        )
+        self._rollout_seconds = self._update_seconds = 0.0
+
+    # ---- problem -> plan -> judge -> attempts -> verdicts -> rewards -> advantages -> rows ----
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        """Turns the B rows of a generation batch (each problem M times) into B tuples of rows."""
+        started = time.perf_counter()
+        training, args = self.model.training, self.args
+        M = self.num_generations if training else self.num_generations_eval
+        L = args.attempts_per_strategy if training else 1
+
+        with self._timed("planning"):
+            rollouts = self.rollout_policy.plan(problems_of(inputs))
+        with self._timed("judging"):
+            valid = self.scorer.judge(inputs, rollouts, trainer_state=self.state)
+        with self._timed("solving"):
+            self.rollout_policy.solve(self._worth_solving(rollouts, valid), L)
+        with self._timed("verifying"):
+            passed = self.scorer.verify(inputs, rollouts, L, trainer_state=self.state)
+
+        # A problem's tuples may lie on several ranks: reward them together, then keep our own.
+        valid, passed, facts = gather(
+            (valid.to(args.device), passed.to(args.device), rollout_facts(rollouts).to(args.device))
+        )
+        valid_PM, passed_PMKL = valid.view(-1, M), passed.view(-1, M, args.num_strategies, L)
+        parsed_PM = facts[:, 0].view(-1, M).bool()
+        outcome_PM = outcome_rewards(passed_PMKL).masked_fill(~parsed_PM, 0.0)
+        rewards_PM = planner_rewards(valid_PM, outcome_PM, args.planner_reward)
+        group = args.solver_group if training or args.solver_group != "strategy" else "tuple"
+        advantages_PM = planner_advantages(rewards_PM, args.advantage_std)
+        advantages_PMKL = solver_advantages(passed_PMKL, group, args.advantage_std)
+
+        self._log_rollouts(rollouts, facts, valid_PM, passed_PMKL, outcome_PM, rewards_PM, group)
+        self._log_table(rollouts, valid_PM, outcome_PM, rewards_PM, advantages_PM)
+        rank = self.accelerator.process_index
+        ours = slice(rank * len(rollouts), (rank + 1) * len(rollouts))
+        tuples = [
+            tuple_rows(*tuple_, args.learning_roles)
+            for tuple_ in zip(
+                rollouts,
+                advantages_PM.flatten()[ours].tolist(),
+                advantages_PMKL.flatten(2).flatten(0, 1)[ours].tolist(),
+                strict=True,
+            )
+        ]
+        self._score_rows([row for rows in tuples for row in rows])
+        self._rollout_seconds += time.perf_counter() - started
+        # GRPOTrainer shuffles and splits both; it takes the number of tuples from the tensor.
+        return {"rewards": rewards_PM.flatten()[ours], "tuples": tuples}
+
+    def _worth_solving(self, rollouts: list[Rollout], valid: torch.Tensor) -> list[Rollout]:
+        if self.args.planner_reward == "judge":
+            return []
+        if self.args.solve_invalid or not self.model.training:
+            return rollouts
+        return [rollout for rollout, v in zip(rollouts, valid.tolist(), strict=True) if v != 0]
+
+    def _log_rollouts(
+        self,
+        rollouts: list[Rollout],
+        facts: torch.Tensor,
+        valid_PM: torch.Tensor,
+        passed_PMKL: torch.Tensor,
+        outcome_PM: torch.Tensor,
+        rewards_PM: torch.Tensor,
+        solver_group: SolverGroup,
+    ) -> None:
+        """Logs the metrics of a batch of rollouts, over all ranks."""
+        metrics = rollout_metrics(
+            facts,
+            valid_PM,
+            passed_PMKL,
+            outcome_PM,
+            rewards_PM,
+            judged=self.judge is not None,
+            solved=self.args.planner_reward != "judge",
+            solver_group=solver_group,
+        )
+        for name, value in metrics.items():
+            # A last, smaller batch of an evaluation counts by its problems.
+            self._metrics[self._mode][name].extend([value] * len(valid_PM))
+        if self.model.training:
+            self.state.num_input_tokens_seen += int(facts[:, -3:].sum())
+        self._metrics[self._mode]["num_tokens"] = [self.state.num_input_tokens_seen]
+        for name in sorted(set(gather_object(list(self._pending_metrics)))):
+            values = self._pending_metrics.get(name, [])
+            sums = torch.tensor([sum(values), len(values)], device=self.args.device).float()
+            total, count = self.accelerator.reduce(sums, reduction="sum").tolist()
+            self._metrics[self._mode][name].append(total / count)
+        self._pending_metrics.clear()
+
+    def _log_table(
+        self,
+        rollouts: list[Rollout],
+        valid_PM: torch.Tensor,
+        outcome_PM: torch.Tensor,
+        rewards_PM: torch.Tensor,
+        advantages_PM: torch.Tensor,
+    ) -> None:
+        """Adds one row for each tuple to the completions table."""
+        plans = [[{"role": "assistant", "content": rollout.plan.text}] for rollout in rollouts]
+        self._logs["prompt"].extend(gather_object([rollout.plan.messages for rollout in rollouts]))
+        self._logs["completion"].extend(gather_object(plans))
+        for name, values_PM in (("judge", valid_PM), ("R_out", outcome_PM), ("R_plan", rewards_PM)):
+            self._logs["rewards"][name].extend(values_PM.flatten().tolist())
+        self._logs["advantages"].extend(advantages_PM.flatten().tolist())
+        strategies = [list(rollout.strategies or ()) for rollout in rollouts]
+        self._log_completion_extra("strategies", strategies)
+        # A batch in which a reward function logged nothing, or was not called, has empty cells.
+        for column in sorted(set(gather_object([*self._pending_extra_logs, *self._logs["extra"]]))):
+            values = gather_object(self._pending_extra_logs.get(column, [[] for _ in rollouts]))
+            logged = self._logs["extra"][column]
+            logged.extend([[]] * (len(self._logs["prompt"]) - len(logged) - len(values)))
+            logged.extend(values)
+        self._pending_extra_logs.clear()
+
+    # ---- rows -> log-probabilities -> loss ----
+
+    def _score_rows(self, rows: list[Row]) -> None:
+        """Fills in the log-probabilities of sampling policy and reference that the loss needs."""
+        args = self.args
+        updates = (
+            args.steps_per_generation * self.num_iterations // args.gradient_accumulation_steps
+        )
+        size = args.per_device_train_batch_size * (args.num_strategies + 1)
+        rows = sorted(rows, key=lambda row: len(row.prompt_ids) + len(row.completion_ids))
+        for chunk in (rows[start : start + size] for start in range(0, len(rows), size)):
+            if updates > 1:  # later updates are off-policy
+                sampling = self._logps(chunk, [row.role for row in chunk])
+                for row, logps in zip(chunk, sampling, strict=True):
+                    row.old_logps = logps
+            if self.references:
+                reference = self._logps(chunk, [self.references[row.role] for row in chunk])
+                for row, logps in zip(chunk, reference, strict=True):
+                    row.ref_logps = logps
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Computes GRPO's loss of a micro-batch, weighted to its share of the optimizer step.
+
+        The method's loss is the mean over all planner and solver sequences that count (METHOD:
+        section 3). GRPOTrainer averages over the rows of a micro-batch, and their number varies
+        with the plans that parse; with the weight, every split of a step over micro-batches and
+        ranks gives the same gradient.
+        """
+        rows = [row for tuple_ in inputs["tuples"] for row in tuple_]
+        still: Counter[str] = Counter()  # rows of each role that count, but move nothing
+        if self._only_advantages_teach:
+            still.update(row.role for row in rows if row.advantage == 0)
+            rows = [row for row in rows if row.advantage != 0]
+        rows = with_every_role(rows, self.args.learning_roles)
+        # GRPOTrainer gathers one metric for each row, so all ranks need as many.
+        most = self.accelerator.gather(torch.tensor([len(rows)], device=self.args.device)).max()
+        rows += [Row.placeholder(rows[0].role, rows[0])] * (int(most) - len(rows))
+        roles = [row.role for row in rows]
+        batch = collate(rows, self._tokenizer.pad_token_id, self.args.device)
+        step_rows, rollout_tokens = self._totals(inputs)
+        batch["num_items_in_batch"] = rollout_tokens
+        self.router.set_rows(roles)  # until the backward is done
+        with self.temperatures.scoring(roles):
+            loss = super().compute_loss(model, batch, return_outputs)
+        self._log_roles(rows, batch, still)
+        if self.loss_type not in _ROW_MEAN_LOSSES:
+            return loss
+        accumulated = self.args.gradient_accumulation_steps if self.model.training else 1
+        micro_batches = accumulated * self.accelerator.num_processes
+        return loss * (len(rows) * micro_batches / step_rows.clamp(min=1))
+
+    @property
+    def _only_advantages_teach(self) -> bool:
+        """Whether a row without advantage changes nothing: the loss has no term but the surrogate,
+        and nothing in it depends on the tokens of other rows.
+        """
+        return not (
+            self.beta
+            or self._entropy_bonus_enabled
+            or self.aux_loss_enabled
+            or self.loss_type == "bnpo"
+            or self.top_entropy_quantile < 1
+        )
+
+    def _totals(self, inputs: dict[str, Any]) -> torch.Tensor:
+        """Returns (sequences of this optimizer step, completion tokens of its rollout)."""
+        step = rollout = [inputs]
+        if self.model.training:
+            rollout = self._buffered_inputs
+            count = self.args.gradient_accumulation_steps
+            first = self._step % self.args.steps_per_generation // count * count
+            step = rollout[first : first + count]
+        step_rows, rollout_rows = (
+            [row for batch in batches for tuple_ in batch["tuples"] for row in tuple_]
+            for batches in (step, rollout)
+        )
+        tokens = sum(len(row.completion_ids) for row in rollout_rows)
+        totals = torch.tensor([len(step_rows), tokens], device=self.args.device)
+        return self.accelerator.reduce(totals, reduction="sum")
+
+    def _log_roles(
+        self, rows: list[Row], batch: dict[str, torch.Tensor], still: Counter[str]
+    ) -> None:
+        """Logs loss, advantage, KL and entropy of each role; `still` counts the rows that were left
+        out because their loss and advantage are 0.
+        """
+        terms = loss_terms(*self._scores, batch, self.epsilon_low, self.epsilon_high, self.beta)
+        for role in self.args.learning_roles:
+            own = torch.tensor([row.role == role for row in rows], device=self.args.device)
+            for name, (sums, counts) in terms.items():
+                both = torch.stack([sums[own].sum(), counts[own].sum()])
+                if name in ("loss", "advantage"):
+                    both[1] += still[role]
+                total, count = self.accelerator.reduce(both, reduction="sum").tolist()
+                mean = total / count if count else torch.nan
+                self._metrics[self._mode][f"{name}/{role}"].append(mean)
+
+    def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
+        started, rollout_seconds = time.perf_counter(), self._rollout_seconds
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        rolling = self._rollout_seconds - rollout_seconds
+        self._update_seconds += time.perf_counter() - started - rolling
+        if self.accelerator.sync_gradients:
+            self._metrics["train"]["seconds/updating"].append(self._update_seconds)
+            self._update_seconds = 0.0
+        return loss
+
+    def evaluate(self, eval_dataset: Any = None, *args: Any, **kwargs: Any) -> dict[str, float]:
+        if not isinstance(eval_dataset, str):  # the name of one of several sets
+            eval_dataset = as_dataset(eval_dataset, "eval_dataset")
+        return super().evaluate(eval_dataset, *args, **kwargs)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        super()._save(output_dir, state_dict)
+        save_policy_config(self.rollout_policy, output_dir or self.args.output_dir)
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        """Saves the random state, and a rollout that is not used up yet for a resumed run."""
+        super()._save_rng_state(output_dir)
+        generate_every = self.args.steps_per_generation * self.num_iterations
+        if self._step % generate_every and self._buffered_inputs is not None:
+            buffer = [
+                [[asdict(row) for row in t] for t in batch["tuples"]]
+                for batch in self._buffered_inputs
+            ]
+            torch.save({"step": self._step, "buffer": buffer}, self._rollout_file(output_dir))
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        super()._load_rng_state(checkpoint)
+        if checkpoint is not None and self._rollout_file(checkpoint).is_file():
+            saved = torch.load(self._rollout_file(checkpoint), weights_only=True)
+            self._step = saved["step"]
+            self._buffered_inputs = [
+                {"tuples": [[Row(**row) for row in t] for t in batch]} for batch in saved["buffer"]
+            ]
+
+    def _rollout_file(self, checkpoint: str) -> Path:
+        return Path(checkpoint) / f"rollout_{self.accelerator.process_index}.pt"
+
+    @contextmanager
+    def _timed(self, phase: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self._metrics[self._mode][f"seconds/{phase}"].append(time.perf_counter() - started)
+
+    def _make_rollout_policy(self) -> RolloutPolicy:
+        args = self.args
+        shared = {
+            "top_k": args.top_k,
+            "min_p": args.min_p,
+            "repetition_penalty": args.repetition_penalty,
+        }
+        generator = TransformersGenerator(
+            self.model,
+            self.processing_class,
+            self.eos_token_ids,
+            args.rollout_batch_size,
+            unwrap=lambda: unwrap_model_for_generation(
+                self.model_wrapped,
+                self.accelerator,
+                gather_deepspeed3_params=args.ds3_gather_for_generation,
+                gradient_checkpointing_kwargs=args.gradient_checkpointing_kwargs,
+            ),
+        )
+        return RolloutPolicy(
+            generator,
+            self.processing_class,
+            args.prompts(),
+            args.num_strategies,
+            planner=Sampling(
+                args.max_plan_length, args.planner_temperature, args.planner_top_p, **shared
+            ),
+            solver=Sampling(args.max_completion_length, args.temperature, args.top_p, **shared),
+            chat_template_kwargs=args.chat_template_kwargs,
+        )

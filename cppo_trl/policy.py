@@ -1,0 +1,146 @@
+"""A trained policy in use: plan a problem, attempt each strategy, verify the attempts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import hf_hub_download
+from peft import LoraConfig, PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from .generation import Sampling, TransformersGenerator
+from .problems import Problem
+from .prompts import Prompts
+from .roles import PLANNER, ROLES, SOLVER, add_roles
+from .rollouts import Rollout, RolloutPolicy
+from .verifier import Verdict, extract_code
+
+POLICY_FILE = "cppo_policy.json"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt at a problem: the strategy it followed, what the solver wrote, and its verdict if
+    there were tests.
+    """
+
+    strategy: str
+    completion: str
+    program: str | None
+    verdict: Verdict | None = None
+
+
+class Policy:
+    """Planner and solver, ready to use.
+
+    Args:
+        rollouts: the two roles with their prompts and sampling.
+        verify: gives one verdict for each (problem, completion), e.g.
+            `CodeVerifier(...).verify_completions`.
+    """
+
+    def __init__(
+        self,
+        rollouts: RolloutPolicy,
+        verify: Callable[[Sequence[Problem], Sequence[str]], list[Verdict]] | None = None,
+    ):
+        self.rollouts = rollouts
+        self.verify = verify
+
+    def plan(self, problem: Problem) -> tuple[str, ...] | None:
+        """Returns the K strategies of one plan, or None if the plan does not parse."""
+        return self.rollouts.plan([problem])[0].strategies
+
+    def solve(self, problem: Problem) -> list[Attempt]:
+        """Plans and attempts a problem once; an unparsable plan gives no attempts."""
+        return self.solve_many([problem])[0]
+
+    def solve_many(self, problems: Sequence[Problem]) -> list[list[Attempt]]:
+        """Plans and attempts each problem once, all of them batched; verified if the policy has a
+        verifier.
+        """
+        rollouts = self.rollouts.plan(problems)
+        self.rollouts.solve(rollouts)
+        return self.attempts(rollouts)
+
+    def attempts(self, rollouts: Sequence[Rollout]) -> list[list[Attempt]]:
+        turns = [(rollout, turn) for rollout in rollouts for turn in rollout.attempts]
+        verdicts: Sequence[Verdict | None] = [None] * len(turns)
+        if self.verify is not None:
+            verdicts = self.verify([r.problem for r, _ in turns], [turn.text for _, turn in turns])
+        found = iter(verdicts)
+        return [
+            [
+                Attempt(strategy, turn.text, extract_code(turn.text), next(found))
+                for strategy, turn in zip(rollout.strategies or (), rollout.attempts, strict=True)
+            ]
+            for rollout in rollouts
+        ]
+
+
+def save_policy_config(rollouts: RolloutPolicy, directory: str | Path) -> None:
+    """Writes what the adapters were trained with (K, prompts, sampling), for `load_policy`."""
+    config = {
+        "num_strategies": rollouts.num_strategies,
+        "prompts": asdict(rollouts.prompts),
+        "sampling": {role: asdict(rollouts.sampling[role]) for role in ROLES},
+        "chat_template_kwargs": rollouts.chat_template_kwargs[SOLVER],
+    }
+    (Path(directory) / POLICY_FILE).write_text(json.dumps(config, indent=2) + "\n")
+
+
+def load_policy(
+    source: str | Path,
+    base_model: str | None = None,
+    verify: Callable[[Sequence[Problem], Sequence[str]], list[Verdict]] | None = None,
+    batch_size: int | None = None,
+    **model_kwargs: Any,
+) -> Policy:
+    """Loads the adapters that `CPPOTrainer.save_model` or `push_to_hub` wrote, on their base.
+
+    Args:
+        source: directory or Hub id with the folders `planner/` and `solver/`.
+        base_model: id or path of the base; by default the one that the adapters name.
+        verify: as for `Policy`.
+        batch_size: most sequences decoded at once.
+        model_kwargs: passed to `AutoModelForCausalLM.from_pretrained` (dtype, device_map,
+            quantization_config, ...).
+
+    Raises:
+        FileNotFoundError: if `source` holds no saved policy.
+    """
+    source = str(source)
+    if Path(source).is_dir():
+        path = Path(source) / POLICY_FILE
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{source} holds no {POLICY_FILE}; give a directory that CPPOTrainer.save_model "
+                "wrote."
+            )
+    else:
+        path = Path(hf_hub_download(source, POLICY_FILE))
+    config = json.loads(path.read_text())
+    if base_model is None:
+        base_model = LoraConfig.from_pretrained(source, subfolder=PLANNER).base_model_name_or_path
+    model_kwargs.setdefault("dtype", "auto")
+    base = AutoModelForCausalLM.from_pretrained(base_model, **model_kwargs)
+    model: PeftModel = add_roles(base, adapters=dict.fromkeys(ROLES, source)).eval()
+    tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left")
+    eos = model.generation_config.eos_token_id
+    eos = [] if eos is None else [eos] if isinstance(eos, int) else list(eos)
+    return Policy(
+        RolloutPolicy(
+            TransformersGenerator(model, tokenizer, {tokenizer.eos_token_id, *eos}, batch_size),
+            tokenizer,
+            Prompts(**config["prompts"]),
+            config["num_strategies"],
+            planner=Sampling(**config["sampling"][PLANNER]),
+            solver=Sampling(**config["sampling"][SOLVER]),
+            chat_template_kwargs=config["chat_template_kwargs"],
+        ),
+        verify,
+    )

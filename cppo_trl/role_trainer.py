@@ -1,0 +1,241 @@
+"""RoleTrainer: GRPOTrainer on one frozen base that holds a planner and a solver adapter."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from accelerate.utils import set_seed
+from peft import LoraConfig, PeftModel
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    ProcessorMixin,
+)
+from transformers.trainer import TRAINING_ARGS_NAME
+from trl import GRPOTrainer
+from trl.models.utils import disable_gradient_checkpointing
+from trl.trainer.utils import create_model_from_path, get_config_model_id
+
+from .batches import Row, collate
+from .callbacks import StillWeightsCallback
+from .cppo_config import CPPOConfig
+from .roles import (
+    PLANNER,
+    add_references,
+    add_roles,
+    load_role_weights,
+    make_trainable,
+    role_parameters,
+    role_router,
+    save_roles,
+)
+from .temperatures import RoleTemperatures
+from .training_data import EpochOrder
+
+
+class RoleTrainer(GRPOTrainer):
+    """Trains two routed LoRA adapters where [`GRPOTrainer`] trains one.
+
+    What changes: the adapters are added, frozen, optimised, saved and resumed together; each role
+    has its reference, its learning rate and its temperature; an evaluation leaves the random state
+    of the training alone. What a batch holds and how it is rewarded is left to the subclass.
+
+    Args:
+        model: Hub id, path, `PreTrainedModel`, or a `PeftModel` that holds the adapters "planner"
+            and "solver".
+        peft_config: one `LoraConfig` for both roles, or `{"planner": ..., "solver": ...}`.
+        adapters: role -> directory or Hub id of a trained adapter to start from.
+        quantization_config: how the base is quantized; the adapters stay in fp32.
+        kwargs: all else that `GRPOTrainer` takes.
+    """
+
+    def __init__(
+        self,
+        model: str | PreTrainedModel | PeftModel,
+        reward_funcs: list,
+        args: CPPOConfig,
+        train_dataset: Any = None,
+        eval_dataset: Any = None,
+        processing_class: PreTrainedTokenizerBase | None = None,
+        *,
+        peft_config: LoraConfig | Mapping[str, LoraConfig] | None = None,
+        adapters: Mapping[str, str] | None = None,
+        quantization_config: BitsAndBytesConfig | None = None,
+        **kwargs: Any,
+    ):
+        if isinstance(processing_class, ProcessorMixin):
+            raise TypeError(
+                f"`processing_class` is a {type(processing_class).__name__}, but CPPO is for text; "
+                "give its tokenizer."
+            )
+        set_seed(args.seed)  # the adapters are drawn below
+        # With a KL term, GRPOTrainer would look for an adapter called "default".
+        hidden: dict[str, Any] = {"beta": 0.0}
+        revision = None
+        if isinstance(model, str):
+            hidden["model_init_kwargs"] = None  # used here; it would say that they are ignored
+            revision = (args.model_init_kwargs or {}).get("revision")
+            # The text model alone: the vision tower of a checkpoint that can see would get adapters
+            # without gradient.
+            model = create_model_from_path(
+                model, AutoModelForCausalLM, **_model_kwargs(args, quantization_config)
+            )
+            quantization_config = None
+        model = add_roles(model, peft_config, adapters)
+        if processing_class is None:
+            processing_class = AutoTokenizer.from_pretrained(
+                get_config_model_id(model.config),
+                revision=revision or "main",
+                padding_side="left",
+                trust_remote_code=args.trust_remote_code,
+            )
+        if args.ddp_find_unused_parameters is None:
+            args.ddp_find_unused_parameters = False  # every micro-batch has rows of every role
+        # GRPOTrainer rounds what is trainable on a quantized base to bf16: nothing is, until below.
+        make_trainable(model, ())
+        with _replaced(args, hidden):
+            super().__init__(
+                model,
+                reward_funcs,
+                args,
+                train_dataset,
+                eval_dataset,
+                processing_class,
+                quantization_config=quantization_config,
+                **kwargs,
+            )
+        self.beta = args.beta
+        make_trainable(model, args.learning_roles)
+        self.references = add_references(model) if args.beta else {}
+        self.router = role_router(model)
+        self.temperatures = RoleTemperatures(model, args.planner_temperature, args.temperature)
+        self.add_callback(StillWeightsCallback())
+        self._scores: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._eval_set = ""  # name of the set that is evaluated, where there are several
+
+    def _logps(self, rows: list[Row], adapters: list[str]) -> list[torch.Tensor]:
+        """Returns the log-probabilities of each row's completion tokens under its adapter."""
+        batch = collate(rows, self._tokenizer.pad_token_id, self.args.device)
+        with (
+            torch.no_grad(),
+            disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs),
+            self.router.route(adapters),
+            self.temperatures.scoring([row.role for row in rows]),
+        ):
+            logps, _, _ = self._get_per_token_logps_and_entropies(
+                self.model,
+                torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1),
+                torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1),
+                batch["completion_ids"].shape[1],
+            )
+        return [logps[i, : len(row.completion_ids)].cpu() for i, row in enumerate(rows)]
+
+    def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> tuple:
+        output = super()._get_per_token_logps_and_entropies(*args, **kwargs)
+        self._scores = tuple(None if values is None else values.detach() for values in output[:2])
+        return output
+
+    def _get_train_sampler(self, dataset: Any = None) -> EpochOrder:
+        return EpochOrder(super()._get_train_sampler(dataset), lambda: int(self.state.epoch or 0))
+
+    def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
+        """Creates the optimizer, with the planner's parameters at their own learning rate."""
+        optimizer = super().create_optimizer(model)
+        if self.args.planner_learning_rate is None:
+            return optimizer
+        planner = {id(parameter) for parameter in role_parameters(self.model, PLANNER)}
+        groups = []
+        for group in optimizer.param_groups:
+            own = [p for p in group["params"] if id(p) in planner]
+            others = [p for p in group["params"] if id(p) not in planner]
+            groups.append({**group, "params": others})
+            groups.append({**group, "params": own, "lr": self.args.planner_learning_rate})
+        optimizer.param_groups[:] = [group for group in groups if group["params"]]
+        return optimizer
+
+    def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        if self.accelerator.sync_gradients:
+            for role in self.args.learning_roles:
+                parameters = role_parameters(self.model, role)
+                norm = torch.nn.utils.get_total_norm(
+                    [p.grad for p in parameters if p.grad is not None]
+                )
+                self._metrics["train"][f"grad_norm/{role}"].append(norm.item())
+        return loss
+
+    def evaluate(
+        self,
+        eval_dataset: Any = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> dict[str, float]:
+        """Evaluates with random numbers of its own, so that training goes on as if without it.
+
+        Every evaluation draws from the same seed, which takes noise out of their comparison.
+        """
+        self.args.refuse_cut_evaluation(self.args.world_size)
+        self._eval_set = metric_key_prefix.removeprefix("eval").removeprefix("_")
+        with torch.random.fork_rng():
+            torch.manual_seed(self.args.seed + self.accelerator.process_index)
+            return super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if self._mode == "eval" and self._eval_set:
+            # GRPOTrainer logs the metrics of all evaluation sets under the same names.
+            metrics = self._metrics["eval"]
+            for name in list(metrics):
+                metrics[f"{self._eval_set}_{name}"] = metrics.pop(name)
+        super().log(logs, start_time)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        output_dir = output_dir or self.args.output_dir
+        save_roles(self.model, output_dir)
+        self.processing_class.save_pretrained(output_dir)
+        torch.save(self.args, os.path.join(output_dir, TRAINING_ARGS_NAME))
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        if self.is_world_process_zero():
+            self._save()  # Trainer takes only the adapter in a checkpoint's root to output_dir
+        super()._push_from_checkpoint(checkpoint_folder)
+
+    def _load_from_checkpoint(
+        self, resume_from_checkpoint: str, model: torch.nn.Module | None = None
+    ) -> None:
+        load_role_weights(self.model, resume_from_checkpoint)
+
+    def _load_best_model(self) -> None:
+        load_role_weights(self.model, self.state.best_model_checkpoint)
+
+    @property
+    def _mode(self) -> str:
+        return "train" if self.model.training else "eval"
+
+
+@contextmanager
+def _replaced(args: CPPOConfig, values: Mapping[str, Any]) -> Iterator[None]:
+    """Gives fields other values within the block."""
+    given = {name: getattr(args, name) for name in values}
+    vars(args).update(values)
+    try:
+        yield
+    finally:
+        vars(args).update(given)
+
+
+def _model_kwargs(
+    args: CPPOConfig, quantization_config: BitsAndBytesConfig | None
+) -> dict[str, Any]:
+    kwargs = {"trust_remote_code": args.trust_remote_code, **(args.model_init_kwargs or {})}
+    if quantization_config is not None:
+        kwargs["quantization_config"] = quantization_config
+    if args.distributed_state.distributed_type in ("MULTI_GPU", "DEEPSPEED"):
+        kwargs["device_map"] = None
+    return kwargs

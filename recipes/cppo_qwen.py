@@ -1,0 +1,134 @@
+"""Train a planner and a solver adapter with Coordinated Pass@K Policy Optimization.
+
+    accelerate launch recipes/cppo_qwen.py --problems problems.jsonl --output_dir runs/my-run
+    accelerate launch recipes/cppo_qwen.py --config my.yaml --learning_rate 1e-5
+
+Without `--config` the settings are those of `recipes/configs/qwen3.5-4b-base/cppo.yaml`. Every
+option of `CPPOConfig`, of TRL's `ModelConfig` and of `RecipeArguments` can stand in the YAML file
+or on the command line, which wins; an unknown one is refused.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
+
+from cppo_trl import CodeVerifier, CPPOConfig, CPPOTrainer, Problem, RuleJudge
+from cppo_trl.problems import problems_from_dataset, read_problems
+
+DEFAULT_CONFIG = Path(__file__).parent / "configs" / "qwen3.5-4b-base" / "cppo.yaml"
+
+
+@dataclass
+class RecipeArguments:
+    """What to train on, and how plans and programs are checked."""
+
+    problems: str = field(
+        metadata={
+            "help": "Training problems: a JSONL file of `Problem.to_dict` rows, or the Hub id of a "
+            "data set with those columns (its split 'train')."
+        }
+    )
+    eval_problems: str | None = field(
+        default=None,
+        metadata={"help": "Problems of the evaluations during training, in the same forms."},
+    )
+    planner_adapter: str | None = field(
+        default=None, metadata={"help": "Directory or Hub id of a planner to start from."}
+    )
+    solver_adapter: str | None = field(
+        default=None, metadata={"help": "Directory or Hub id of a solver to start from."}
+    )
+    judge_max_words: int = field(default=45, metadata={"help": "Longest strategy, in words."})
+    judge_check: str | None = field(
+        default=None,
+        metadata={
+            "help": "Import path of a function (problem, strategies) -> reason or None, which the "
+            "judge asks last, e.g. 'my_package.checks.fits_the_problem'."
+        },
+    )
+    verifier_workers: int | None = field(
+        default=None,
+        metadata={"help": "Programs run at once by each rank; None is its share of the cores."},
+    )
+    time_limit: float = field(
+        default=6.0, metadata={"help": "CPU seconds of one test, where a problem sets none."}
+    )
+    memory_limit: int = field(
+        default=1024, metadata={"help": "MB of one program, where a problem sets none."}
+    )
+    compare: str = field(
+        default="lcb", metadata={"help": "How outputs are compared; see cppo_trl.verifier."}
+    )
+
+
+def load_problems(source: str) -> list[Problem]:
+    """Loads problems from a JSONL file or from the Hub."""
+    if Path(source).suffix == ".jsonl":
+        return read_problems(source)
+    from datasets import load_dataset
+
+    return problems_from_dataset(load_dataset(source, split="train"))
+
+
+def import_function(path: str) -> Callable:
+    """Imports `package.module.function`."""
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise SystemExit(f"judge_check={path!r} cannot be imported: {error}") from error
+
+
+def main(recipe: RecipeArguments, args: CPPOConfig, model: ModelConfig) -> None:
+    if not model.use_peft:  # TRL would ignore all `lora_*` settings
+        raise SystemExit("use_peft=False: both roles are LoRA adapters; set use_peft: true")
+    judge = RuleJudge(
+        max_words=recipe.judge_max_words,
+        check=import_function(recipe.judge_check) if recipe.judge_check else None,
+    )
+    given = {"planner": recipe.planner_adapter, "solver": recipe.solver_adapter}
+    args.model_init_kwargs = {
+        "revision": model.model_revision,
+        "attn_implementation": model.attn_implementation,
+        "dtype": model.dtype,
+    } | (args.model_init_kwargs or {})
+    with CodeVerifier(
+        workers=recipe.verifier_workers,
+        time_limit=recipe.time_limit,
+        memory_limit=recipe.memory_limit,
+        compare=recipe.compare,
+    ) as verifier:
+        trainer = CPPOTrainer(
+            model.model_name_or_path,
+            judge=judge,
+            verifier=verifier,
+            args=args,
+            train_dataset=load_problems(recipe.problems),
+            eval_dataset=load_problems(recipe.eval_problems) if recipe.eval_problems else None,
+            peft_config=get_peft_config(model),
+            quantization_config=get_quantization_config(model),
+            adapters={role: source for role, source in given.items() if source},
+        )
+        trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
+        trainer.save_model()
+        trainer.save_state()
+        if args.push_to_hub:
+            trainer.push_to_hub()
+
+
+def parse_arguments(argv: Sequence[str]) -> tuple[RecipeArguments, CPPOConfig, ModelConfig]:
+    """Reads the command line and the YAML file that it names; refuses what neither may hold."""
+    if "--config" not in argv:
+        argv = [*argv, "--config", str(DEFAULT_CONFIG)]
+    parser = TrlParser((RecipeArguments, CPPOConfig, ModelConfig), allow_abbrev=False)
+    return parser.parse_args_and_config(list(argv))
+
+
+if __name__ == "__main__":
+    main(*parse_arguments(sys.argv[1:]))
