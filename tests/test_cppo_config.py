@@ -1,0 +1,240 @@
+"""CPPOConfig: the method's defaults, refusals that say what would work, YAML and command line."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+
+import pytest
+from transformers import HfArgumentParser
+from trl import GRPOConfig, TrlParser
+
+from cppo_trl.cppo_config import CPPOConfig
+from cppo_trl.prompts import DEFAULT_PLAN, DEFAULT_SOLVE
+
+
+def config(**settings):
+    return CPPOConfig("unused", **({"use_cpu": True, "report_to": "none"} | settings))
+
+
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("num_strategies", 4),  # K
+        ("num_generations", 8),  # M
+        ("planner_temperature", 0.9),
+        ("temperature", 0.7),
+        ("max_plan_length", 512),
+        ("max_completion_length", 2048),
+        ("planner_reward", "product"),
+        ("solver_group", "tuple"),
+        ("advantage_std", "population"),
+        ("attempts_per_strategy", 1),
+        ("solve_invalid", True),
+        ("train_roles", "both"),
+        ("loss_type", "grpo"),
+        ("epsilon", 0.2),
+        ("beta", 0.01),
+        ("num_iterations", 1),
+        ("use_bias_correction_kl", False),
+        ("mask_truncated_completions", False),
+    ],
+)
+def test_defaults_are_the_methods(field, value):
+    assert getattr(config(), field) == value
+
+
+def test_default_prompts_are_the_methods():
+    prompts = config().prompts()
+    assert (prompts.plan, prompts.solve) == (DEFAULT_PLAN, DEFAULT_SOLVE)
+
+
+def test_every_new_field_has_a_help_text():
+    inherited = {field.name for field in fields(GRPOConfig)}
+    new = [field for field in fields(CPPOConfig) if field.name not in inherited]
+    assert new
+    assert [field.name for field in new if not field.metadata.get("help")] == []
+
+
+@pytest.mark.parametrize(
+    "settings, says",
+    [
+        ({"num_strategies": 1}, ["num_strategies=1", "2 to 26"]),
+        ({"num_strategies": 27}, ["num_strategies=27", "2 to 26"]),
+        ({"num_generations": 1}, ["num_generations=1", "2 or more"]),
+        ({"attempts_per_strategy": 0}, ["attempts_per_strategy=0", "1 or more"]),
+        ({"max_plan_length": 0}, ["max_plan_length=0", "1 or more"]),
+        ({"max_completion_length": 0}, ["max_completion_length=0", "1 or more"]),
+        ({"max_completion_length": None}, ["max_completion_length=None", "1 or more"]),
+        ({"rollout_batch_size": 0}, ["rollout_batch_size=0", "1 or more"]),
+        ({"temperature": 0.0}, ["temperature=0.0", "above 0"]),
+        ({"planner_temperature": -1.0}, ["planner_temperature=-1.0", "above 0"]),
+        ({"planner_top_p": 0.0}, ["planner_top_p=0.0", "above 0"]),
+        ({"top_p": 1.5}, ["top_p=1.5", "at most 1"]),
+        ({"planner_reward": "gate"}, ["planner_reward='gate'", "'product'", "'judge'", "'sum'"]),
+        ({"solver_group": "batch"}, ["solver_group='batch'", "'tuple'", "'problem'", "'strategy'"]),
+        ({"advantage_std": "sample"}, ["advantage_std='sample'", "'population'", "'trl'"]),
+        ({"train_roles": "judge"}, ["train_roles='judge'", "'both'", "'planner'", "'solver'"]),
+        (
+            {"solver_group": "strategy"},
+            ["attempts_per_strategy=1", "attempts_per_strategy to 2 or more"],
+        ),
+        (
+            {"attempts_per_strategy": 3},
+            ["attempts_per_strategy=3", "'tuple'", "solver_group='strategy'"],
+        ),
+        (
+            {"solve_invalid": False, "planner_reward": "sum"},
+            ["solve_invalid=False", "'sum'", "planner_reward='product'"],
+        ),
+        (
+            {"solve_invalid": False, "planner_reward": "outcome"},
+            ["solve_invalid=False", "'outcome'", "solve_invalid=True"],
+        ),
+        (
+            {"planner_reward": "judge", "train_roles": "solver"},
+            ["planner_reward='judge'", "train_roles='planner'"],
+        ),
+        (
+            {"steps_per_generation": 6, "gradient_accumulation_steps": 4},
+            ["steps_per_generation=6", "steps_per_generation=4 or 8"],
+        ),
+        (
+            {"steps_per_generation": 2, "gradient_accumulation_steps": 4},
+            ["steps_per_generation=2", "gradient_accumulation_steps=4", "=4 or 8"],
+        ),
+        (
+            {"per_device_train_batch_size": 6, "num_generations": 4},
+            ["6 tuples", "num_generations=4", "per_device_train_batch_size=4 or 8"],
+        ),
+        (
+            {
+                "per_device_train_batch_size": 3,
+                "gradient_accumulation_steps": 2,
+                "num_generations": 4,
+            },
+            ["6 tuples", "num_generations=4", "per_device_train_batch_size=2 or 4"],
+        ),
+        (
+            {"per_device_train_batch_size": 2, "num_generations": 8},
+            ["2 tuples", "num_generations=8", "per_device_train_batch_size=8."],
+        ),
+        (
+            {
+                "eval_strategy": "steps",
+                "eval_steps": 1,
+                "num_generations": 4,
+                "per_device_eval_batch_size": 6,
+            },
+            ["per_device_eval_batch_size=6", "4", "per_device_eval_batch_size=4 or 8"],
+        ),
+        (
+            {
+                "eval_strategy": "steps",
+                "eval_steps": 1,
+                "num_generations_eval": 4,
+                "per_device_eval_batch_size": 6,
+            },
+            ["num_generations_eval=4", "per_device_eval_batch_size=4 or 8"],
+        ),
+        ({"plan_template": "{statement} {problem}"}, ["plan template", "{problem}", "{statement}"]),
+        ({"plan_template": "Plan it."}, ["plan template", "{statement}"]),
+        ({"solve_template": "{statement}"}, ["solve template", "{strategy}"]),
+        ({"use_vllm": True}, ["use_vllm=True", "False"]),
+        ({"scale_rewards": "batch"}, ["scale_rewards='batch'", "advantage_std"]),
+        ({"reward_weights": [1.0, 1.0]}, ["reward_weights", "planner_reward"]),
+        ({"mask_truncated_completions": True}, ["mask_truncated_completions=True", "False"]),
+        ({"sync_ref_model": True}, ["sync_ref_model=True", "False"]),
+        ({"cache_implementation": "static"}, ["cache_implementation='static'", "None"]),
+        ({"pad_to_multiple_of": 8}, ["pad_to_multiple_of=8", "None"]),
+    ],
+)
+def test_impossible_settings_are_refused_with_what_would_work(settings, says):
+    with pytest.raises(ValueError) as refusal:  # noqa: PT011 - the message is checked below
+        config(**settings)
+    assert [part for part in says if part not in str(refusal.value)] == []
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"num_strategies": 2},
+        {"num_strategies": 26},
+        {"solver_group": "strategy", "attempts_per_strategy": 2},
+        {"solver_group": "problem"},
+        {"solve_invalid": False},
+        {"planner_reward": "judge", "train_roles": "planner"},
+        {"steps_per_generation": 8, "gradient_accumulation_steps": 4},
+        {"per_device_train_batch_size": 8, "num_generations": 4},
+        {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4},
+        {"num_generations": 6, "per_device_train_batch_size": 6},  # no evaluation: 8 % 6 is no harm
+    ],
+)
+def test_possible_settings_are_accepted(settings):
+    config(**settings)
+
+
+@pytest.mark.parametrize(
+    "settings, roles",
+    [
+        ({}, ("planner", "solver")),
+        ({"train_roles": "solver"}, ("solver",)),
+        ({"train_roles": "planner"}, ("planner",)),
+        ({"planner_reward": "judge"}, ("planner",)),
+    ],
+)
+def test_learning_roles_are_those_whose_sequences_enter_the_loss(settings, roles):
+    assert config(**settings).learning_roles == roles
+
+
+def test_command_line_sets_the_fields():
+    (args,) = HfArgumentParser(CPPOConfig).parse_args_into_dataclasses(
+        "--output_dir out --use_cpu --num_strategies 3 --planner_learning_rate 1e-4 "
+        "--solve_invalid false --solver_group problem --max_plan_length 64".split()
+    )
+    assert (args.num_strategies, args.planner_learning_rate, args.max_plan_length) == (3, 1e-4, 64)
+    assert (args.solve_invalid, args.solver_group) == (False, "problem")
+
+
+def test_command_line_refuses_an_unknown_choice(capsys):
+    with pytest.raises(SystemExit):
+        HfArgumentParser(CPPOConfig).parse_args_into_dataclasses(
+            "--output_dir out --use_cpu --planner_reward gate".split()
+        )
+    assert "'product'" in capsys.readouterr().err
+
+
+def test_command_line_overrides_yaml(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "output_dir: out\nuse_cpu: true\nnum_strategies: 3\nplanner_temperature: 1.1\n"
+        "plan_template: |\n  {statement}\n  Write {k} plans.\n"
+    )
+    (args,) = TrlParser(CPPOConfig).parse_args_and_config(
+        ["--config", str(path), "--num_strategies", "5"]
+    )
+    assert (args.num_strategies, args.planner_temperature) == (5, 1.1)
+    assert args.prompts().plan == "{statement}\nWrite {k} plans.\n"
+
+
+def test_yaml_with_an_unknown_key_is_refused(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("output_dir: out\nuse_cpu: true\nnum_strategy: 3\n")
+    with pytest.raises(ValueError, match="num_strategy"):
+        TrlParser(CPPOConfig).parse_args_and_config(["--config", str(path)])
+
+
+def test_to_dict_round_trips():
+    settings = {
+        "num_strategies": 3,
+        "solver_group": "strategy",
+        "attempts_per_strategy": 2,
+        "planner_learning_rate": 1e-4,
+        "plan_template": "{statement} {k}",
+    }
+    # JSON, as checkpoints and trackers keep it. TRL refuses the two batch fields together, and
+    # derives one from the other.
+    data = json.loads(config(**settings).to_json_string())
+    assert {name: data[name] for name in settings} == settings
+    del data["generation_batch_size"]
+    assert CPPOConfig(**data).to_dict() == config(**settings).to_dict()

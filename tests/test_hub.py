@@ -1,0 +1,126 @@
+"""Pushing to a model hub and loading from it, against a local stand-in for the Hub."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hub_stub import hub_stub
+
+TRAIN_AND_PUSH = """
+import sys
+from pathlib import Path
+
+from small_trainer import make_trainer
+from tiny_adapters import randomise_adapters
+
+model, output_dir = map(Path, sys.argv[1:])
+trainer = make_trainer(
+    model,
+    output_dir,
+    push_to_hub=True,
+    hub_model_id="tester/tiny-cppo",
+    hub_token="hf_of_a_test",
+    save_strategy="steps",
+    save_steps=1,
+)
+randomise_adapters(trainer.model, seed=7)
+trainer.train()
+trainer.push_to_hub()
+"""
+
+LOAD_AND_SPEAK = """
+import json
+import sys
+
+from cppo_trl import load_policy
+from cppo_trl.generation import Sampling
+
+for source in sys.argv[1:]:
+    policy = load_policy(source).rollouts
+    prompt = policy.tokenizer("Add two numbers.")["input_ids"]
+    said = {
+        role: policy.generator.generate([prompt], role, Sampling(16, 0.0))[0].token_ids
+        for role in ("planner", "solver", "__base__")
+    }
+    print("said", json.dumps(said))
+"""
+
+
+def python(script, *arguments, hub, home):
+    """What a script prints, in a process of its own: the Hub's address is read at import."""
+    tests = Path(__file__).parent
+    result = subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        env={
+            **os.environ,
+            "HF_ENDPOINT": hub.url,
+            "HF_HOME": str(home),
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_OFFLINE": "0",
+            "NO_PROXY": "127.0.0.1",
+            "PYTHONPATH": os.pathsep.join([str(tests), str(tests.parent)]),
+        },
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stderr[-4000:]
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def pushed(qwen3_dir, tmp_path_factory):
+    """The Hub after a run of one step that pushed, and the run's folder."""
+    directory = tmp_path_factory.mktemp("pushed")
+    with hub_stub() as hub:
+        python(TRAIN_AND_PUSH, qwen3_dir, directory / "run", hub=hub, home=directory / "home")
+        yield hub, directory / "run"
+
+
+def test_both_adapters_and_the_policy_are_pushed(pushed):
+    hub, run = pushed
+    assert set(hub.repos) == {"tester/tiny-cppo"}
+    for name in (
+        "planner/adapter_model.safetensors",
+        "planner/adapter_config.json",
+        "solver/adapter_model.safetensors",
+        "solver/adapter_config.json",
+        "cppo_policy.json",
+        "tokenizer.json",
+    ):
+        assert hub.files[name] == (run / name).read_bytes()
+
+
+def test_the_model_card_is_pushed(pushed):
+    hub, _ = pushed
+    card = hub.files["README.md"].decode()
+    assert [text for text in ("CPPO", "2605.27000") if text not in card] == []
+
+
+def test_every_save_pushes_both_adapters(pushed):
+    hub, _ = pushed
+    (files,) = [files for message, files in hub.commits if "step 1" in message]
+    assert {"planner/adapter_model.safetensors", "solver/adapter_model.safetensors"} <= set(files)
+
+
+def test_no_checkpoint_is_pushed(pushed):
+    hub, _ = pushed
+    assert [path for path in hub.files if path.startswith("checkpoint-")] == []
+
+
+def test_a_policy_loaded_from_the_hub_says_what_the_saved_one_says(pushed, tmp_path):
+    hub, run = pushed
+    output = python(LOAD_AND_SPEAK, "tester/tiny-cppo", run, hub=hub, home=tmp_path)
+    loaded, saved = (
+        json.loads(line.removeprefix("said "))
+        for line in output.splitlines()
+        if line.startswith("said ")
+    )
+    assert loaded == saved
+    assert loaded["planner"] != loaded["__base__"] != loaded["solver"]

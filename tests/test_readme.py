@@ -1,0 +1,112 @@
+"""README.md keeps its word: every snippet and every command of it runs.
+
+Model ids and sizes are replaced by small ones and the CPU is chosen, nothing else; each replacement
+must apply.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import re
+import shlex
+import subprocess
+
+import pytest
+
+from checkout import ACCELERATE, REPO, run_command
+from cppo_trl.cli import main as cppo_trl_command
+
+README = (REPO / "README.md").read_text(encoding="utf-8")
+MODEL_ID = "Qwen/Qwen3.5-0.8B-Base"
+SIZES = {
+    'output_dir="runs/my-run",': 'output_dir="runs/my-run", max_steps=1, max_plan_length=8, '
+    "max_completion_length=8, use_cpu=True,",
+    "num_generations=8,": "num_generations=2,",
+    "gradient_accumulation_steps=8,": "gradient_accumulation_steps=2,",
+}
+# What makes the default recipe small enough for a test.
+SMALL_RECIPE = [
+    *("--use_cpu", "true", "--bf16", "false", "--dtype", "float32", "--max_steps", "1"),
+    *("--num_generations", "2", "--gradient_accumulation_steps", "2"),
+    *("--max_plan_length", "8", "--max_completion_length", "8"),
+]
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+
+
+COMMANDS = [line for block in blocks("bash") for line in block.splitlines() if line.strip()]
+
+
+@pytest.fixture(scope="module")
+def session(qwen3_5_dir, tmp_path_factory):
+    """A folder in which all Python snippets have run, in order and in one namespace."""
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "recipes").symlink_to(REPO / "recipes")
+    replacements = {MODEL_ID: str(qwen3_5_dir), **SIZES}
+    snippets = blocks("python")
+    for text in replacements:
+        assert any(text in snippet for snippet in snippets), f"{text!r} is no longer in README.md"
+    namespace: dict[str, object] = {}
+    with contextlib.chdir(folder):
+        for number, snippet in enumerate(snippets, start=1):
+            for text, small in replacements.items():
+                snippet = snippet.replace(text, small)
+            exec(compile(snippet, f"README.md, Python snippet {number}", "exec"), namespace)
+    return folder, namespace
+
+
+def test_python_snippets_run_in_order(session):
+    folder, names = session
+    assert names["trainer"].state.global_step == 1
+    for role in ("planner", "solver"):
+        assert (folder / "runs" / "my-run" / role / "adapter_model.safetensors").is_file()
+    assert names["verdict"].passed
+    assert names["judge"]([], [[]] * 2, [None] * 2, [("a", "b"), ("a", "a")]) == [1.0, 0.0]
+    assert names["strategies"] is None or len(names["strategies"]) == 4
+    assert len(names["attempts"]) in (0, 4)
+    assert set(names["planner"].peft_config) == {"default"}
+
+
+def test_every_kind_of_command_is_in_the_readme():
+    assert {shlex.split(command)[0] for command in COMMANDS} == {"make", "accelerate", "cppo-trl"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command_works(command, session, qwen3_5_dir, tmp_path, monkeypatch, capfd):
+    folder, _ = session
+    program, *arguments = shlex.split(command)
+    if program == "make":
+        done = subprocess.run(["make", "-n", *arguments], cwd=REPO, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert re.search(r"recipes/quickstart\.py|-m pytest|ruff check", done.stdout)
+    elif program == "accelerate":
+        arguments += ["--model_name_or_path", str(qwen3_5_dir), *SMALL_RECIPE]
+        arguments += ["--output_dir", str(tmp_path / "run")]
+        run_command([*ACCELERATE, *arguments], folder)
+        assert (tmp_path / "run" / "planner" / "adapter_model.safetensors").is_file()
+    else:
+        monkeypatch.chdir(folder)
+        assert cppo_trl_command(arguments) == 0
+        assert capfd.readouterr().out
+
+
+def test_links_lead_somewhere():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        if "://" not in target:
+            assert (REPO / target).exists(), target
+
+
+def test_names_in_the_paper_table_exist():
+    table = README[README.index("### From the paper to the code") :]
+    names = re.findall(r"`([a-z_]+)\.([A-Za-z_]+)`", table)
+    names += re.findall(r"`(?:[a-z_]+\.)?(CPPOTrainer)\.([a-z_]+)`", table)
+    assert names
+    for module, name in names:
+        owner = "cppo_trl.cppo_trainer" if module == "CPPOTrainer" else f"cppo_trl.{module}"
+        holder = importlib.import_module(owner)
+        if module == "CPPOTrainer":
+            holder = holder.CPPOTrainer
+        assert hasattr(holder, name), f"{module}.{name}"

@@ -1,0 +1,129 @@
+"""recipes/cppo_qwen.py: one file for a laptop and for Qwen3.5, and strict about its options."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from bitsandbytes.nn import Linear4bit
+from safetensors.torch import load_file
+
+from checkout import ACCELERATE, RECIPES, load_recipe, run_command
+from cppo_trl import Problem, Prompts, TestCase
+from cppo_trl.benchmarks.coordination_gap import belongs, make_problems
+from cppo_trl.benchmarks.coordination_gap.base import (
+    PLAN_TEMPLATE,
+    SOLVE_TEMPLATE,
+    BaseSettings,
+    train_base,
+)
+from cppo_trl.problems import write_problems
+
+CPU_CONFIG = RECIPES / "configs" / "coordination_gap_cpu.yaml"
+ON_CPU = ["--use_cpu", "true", "--bf16", "false", "--dtype", "float32"]
+
+
+@pytest.fixture(scope="module")
+def recipe():
+    return load_recipe("cppo_qwen")
+
+
+@pytest.fixture
+def problems_file(tmp_path):
+    problem = Problem(id="double", statement="Print twice the number.", tests=(TestCase("2", "4"),))
+    write_problems([problem], tmp_path / "problems.jsonl")
+    return tmp_path / "problems.jsonl"
+
+
+def yaml_file(folder: Path, text: str) -> str:
+    path = folder / "config.yaml"
+    path.write_text(f"problems: p.jsonl\nmodel_name_or_path: m\nuse_cpu: true\nbf16: false\n{text}")
+    return str(path)
+
+
+def test_without_a_config_it_is_qwen3_5_4b_with_qlora(recipe):
+    _, args, model = recipe.parse_arguments(["--problems", "p.jsonl", *ON_CPU])
+    assert model.model_name_or_path == "Qwen/Qwen3.5-4B-Base"
+    assert (model.load_in_4bit, model.use_peft) == (True, True)
+    assert (args.num_strategies, args.num_generations, args.beta) == (4, 8, 0.01)
+
+
+def test_cpu_config_speaks_the_prompts_of_its_base_and_asks_its_judge(recipe):
+    task, args, _ = recipe.parse_arguments(["--config", str(CPU_CONFIG)])
+    assert args.prompts() == Prompts(PLAN_TEMPLATE, SOLVE_TEMPLATE)
+    assert recipe.import_function(task.judge_check) is belongs
+
+
+def test_command_line_wins_over_yaml_and_yaml_over_defaults(recipe, tmp_path):
+    config = yaml_file(tmp_path, "learning_rate: 1.0e-3\nnum_strategies: 3\nlora_r: 4\n")
+    task, args, model = recipe.parse_arguments(
+        ["--config", config, "--learning_rate", "2e-3", "--lora_r", "5", "--problems", "q.jsonl"]
+    )
+    assert (args.learning_rate, args.num_strategies) == (2e-3, 3)
+    assert (model.lora_r, task.problems) == (5, "q.jsonl")
+
+
+@pytest.mark.parametrize("key", ["learning_rat", "planer_temperature", "problem"])
+def test_unknown_key_is_refused_by_name(key, recipe, tmp_path, capsys):
+    with pytest.raises(ValueError, match=key):
+        recipe.parse_arguments(["--config", yaml_file(tmp_path, f"{key}: 1\n")])
+    with pytest.raises(ValueError, match=key):
+        recipe.parse_arguments(["--config", yaml_file(tmp_path, ""), f"--{key}", "1"])
+
+
+def test_full_parameter_training_is_refused(recipe, tmp_path):
+    config = yaml_file(tmp_path, "use_peft: false\n")
+    with pytest.raises(SystemExit, match="use_peft"):
+        recipe.main(*recipe.parse_arguments(["--config", config]))
+
+
+def test_judge_check_that_cannot_be_imported_is_refused_by_name(recipe):
+    for path in ("no.such.module", "cppo_trl.plans.no_such_function", "plain"):
+        with pytest.raises(SystemExit, match=path):
+            recipe.import_function(path)
+
+
+def test_cpu_config_trains_a_tiny_base(tmp_path):
+    base = train_base(tmp_path / "base", BaseSettings(steps=2, num_layers=1), progress=False)
+    write_problems(make_problems(4), tmp_path / "train.jsonl")
+    command = [
+        *(*ACCELERATE, "launch", str(RECIPES / "cppo_qwen.py"), "--config", str(CPU_CONFIG)),
+        *("--model_name_or_path", str(base), "--problems", "train.jsonl", "--output_dir", "run"),
+        *("--num_generations", "2", "--per_device_train_batch_size", "4", "--max_steps", "2"),
+    ]
+    run_command(command, tmp_path)
+    state = json.loads((tmp_path / "run" / "trainer_state.json").read_text())
+    assert state["global_step"] == 2
+    assert all("parse_rate" in entry for entry in state["log_history"] if "loss" in entry)
+    for role in ("planner", "solver"):
+        weights = load_file(tmp_path / "run" / role / "adapter_model.safetensors")
+        assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
+
+
+def test_same_file_trains_a_hybrid_qwen3_5_with_its_default_config(
+    recipe, qwen3_5_dir, problems_file, tmp_path, monkeypatch
+):
+    trainers = []
+
+    class Kept(recipe.CPPOTrainer):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            trainers.append(self)
+
+    monkeypatch.setattr(recipe, "CPPOTrainer", Kept)
+    arguments = [
+        *("--model_name_or_path", str(qwen3_5_dir), "--problems", str(problems_file), *ON_CPU),
+        *("--max_plan_length", "8", "--max_completion_length", "8", "--max_steps", "1"),
+        *("--num_generations", "2", "--gradient_accumulation_steps", "2"),
+        *("--output_dir", str(tmp_path / "run")),
+    ]
+    recipe.main(*recipe.parse_arguments(arguments))
+    (trainer,) = trainers
+    assert trainer.state.global_step == 1
+    assert "linear_attention" in trainer.model.config.layer_types
+    assert any(isinstance(module, Linear4bit) for module in trainer.model.modules())
+    for role in ("planner", "solver"):
+        config = json.loads((tmp_path / "run" / role / "adapter_config.json").read_text())
+        assert config["r"] == 32

@@ -1,0 +1,326 @@
+"""Many programs at once: order, caching, threads, errors, and the contract with TRL."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cppo_trl.problems import Problem, ProblemError, TestCase
+from cppo_trl.verifier import CodeVerifier, Status, Verdict
+from cppo_trl.verifier.code_verifier import available_cores
+
+SUM = Problem("sum", "", (TestCase("1 2\n", "3\n"), TestCase("10 20\n", "30\n")))
+RIGHT = "a, b = map(int, input().split())\nprint(a + b)\n"
+WRONG = "print(3)\n"
+
+
+@pytest.fixture(scope="module")
+def verifier() -> Iterator[CodeVerifier]:
+    with CodeVerifier(workers=3, time_limit=5) as verifier:
+        yield verifier
+
+
+def logging(path: Path, text: str = "") -> str:
+    """A right program that leaves a line in a file, test by test."""
+    return f"print({text!r}, file=open({str(path)!r}, 'a'))\n{RIGHT}"
+
+
+def lines(path: Path) -> int:
+    return path.read_text().count("\n") if path.exists() else 0
+
+
+def test_verdicts_come_in_the_order_of_the_programs(verifier: CodeVerifier) -> None:
+    echo = [Problem(f"p{n}", "", (TestCase(f"{n}", f"{n}"),)) for n in range(12)]
+    slow_first = [
+        f"import time; time.sleep({(12 - n) / 100})\nprint({n if n % 3 else 'input()[:0]'})"
+        for n in range(12)
+    ]
+    verdicts = verifier.verify_many(echo, slow_first)
+    assert [verdict.passed for verdict in verdicts] == [n % 3 > 0 for n in range(12)]
+
+
+def test_verify_and_verify_many_agree(verifier: CodeVerifier) -> None:
+    programs = [RIGHT, WRONG, "(", "1/0", "print()"]
+    verdicts = verifier.verify_many([SUM] * 5, programs)
+    for program, verdict in zip(programs, verdicts, strict=True):
+        again = verifier.verify(SUM, program + " ")
+        assert (again.status, again.first_failed) == (verdict.status, verdict.first_failed)
+
+
+def test_nothing_to_verify_gives_nothing(verifier: CodeVerifier) -> None:
+    assert verifier.verify_many([], []) == []
+    assert verifier.verify_completions([], []) == []
+
+
+def test_equal_programs_for_a_problem_run_once(verifier: CodeVerifier, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    same = Problem("other id", "other statement", SUM.tests)
+    other = Problem("sum", "", SUM.tests[:1])
+    verdicts = verifier.verify_many([SUM, SUM, same, other], [logging(log)] * 4)
+    assert lines(log) == 2 + 1
+    assert [verdict.tests_total for verdict in verdicts] == [2, 2, 2, 1]
+    verifier.verify(SUM, logging(log))
+    assert lines(log) == 3
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Problem("sum", "", SUM.tests, time_limit=1),
+        Problem("sum", "", SUM.tests, memory_limit=100),
+        Problem("sum", "", SUM.tests[::-1]),
+        Problem("sum", "", (TestCase("1 2\n", "3\n"), TestCase("10 20", "\n30\n"))),
+    ],
+)
+def test_whatever_a_verdict_depends_on_makes_another_run(
+    verifier: CodeVerifier, tmp_path: Path, other: Problem
+) -> None:
+    log = tmp_path / "log"
+    verifier.verify_many([SUM, other], [logging(log)] * 2)
+    assert lines(log) == 4
+
+
+def test_the_cache_forgets_the_verdict_used_longest_ago(tmp_path: Path) -> None:
+    logs = [tmp_path / name for name in "abc"]
+    with CodeVerifier(cache_size=2) as verifier:
+        for index in (0, 1, 0, 2, 0, 1):
+            verifier.verify(SUM, logging(logs[index]))
+    assert [lines(log) // 2 for log in logs] == [1, 2, 1]
+
+
+def test_without_a_cache_programs_run_again(tmp_path: Path) -> None:
+    with CodeVerifier(cache_size=0) as verifier:
+        for _ in range(2):
+            verifier.verify(SUM, logging(tmp_path / "log"))
+    assert lines(tmp_path / "log") == 4
+
+
+def test_limits_of_the_problem_go_before_the_verifiers() -> None:
+    busy = "import time\nwhile time.process_time() < {}: pass\n" + RIGHT
+    fast = Problem("sum", "", SUM.tests, time_limit=0.2)
+    slow = Problem("sum", "", SUM.tests, time_limit=5)
+    with CodeVerifier(time_limit=0.2) as verifier:
+        assert verifier.verify(slow, busy.format(0.5)).passed
+    with CodeVerifier(time_limit=5) as verifier:
+        assert verifier.verify(fast, busy.format(0.5)).status is Status.TIME_LIMIT
+
+
+def test_the_mode_of_comparison_is_what_was_asked_for() -> None:
+    problem = Problem("p", "", (TestCase("", "YES 0.5\n"),))
+    program = "print('yes', 0.500001)"
+    for mode, passes in (("lcb", False), ("tokens", False), ("codecontests", True)):
+        with CodeVerifier(compare=mode) as verifier:
+            assert verifier.verify(problem, program).passed == passes
+
+
+def test_programs_run_beside_each_other() -> None:
+    asleep = [f"import time; time.sleep(0.5)\n{RIGHT}# {n}" for n in range(8)]
+    with CodeVerifier(workers=8) as verifier:
+        start = time.monotonic()
+        verdicts = verifier.verify_many([SUM] * 8, asleep)
+        assert time.monotonic() - start < 8 * 2 * 0.5 / 2
+    assert all(verdict.passed for verdict in verdicts)
+
+
+def test_all_cores_are_used_unless_told_otherwise() -> None:
+    with CodeVerifier() as verifier:
+        assert verifier.workers == available_cores() >= 1
+
+
+def test_ranks_of_one_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = available_cores()
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert available_cores() == max(1, alone // 2)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1000")
+    assert available_cores() == 1
+
+
+def test_threads_may_share_a_verifier(verifier: CodeVerifier) -> None:
+    results: dict[int, list[Verdict]] = {}
+
+    def work(number: int) -> None:
+        programs = [f"{RIGHT}# {number} {n}" if n % 2 else f"1/{n}-1" for n in range(6)]
+        results[number] = verifier.verify_many([SUM] * 6, programs)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number in range(4):
+        assert [verdict.passed for verdict in results[number]] == [False, True] * 3
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_process_may_go_on_with_a_verifier(verifier: CodeVerifier) -> None:
+    verifier.verify_many([SUM] * 2, [RIGHT, WRONG])
+    pid = os.fork()
+    if not pid:
+        signal.alarm(20)
+        verdicts = verifier.verify_many([SUM] * 2, [RIGHT + "# child", WRONG + "# child"])
+        os._exit(0 if [verdict.passed for verdict in verdicts] == [True, False] else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert verifier.verify(SUM, RIGHT + "# parent").passed
+
+
+def test_a_closed_verifier_refuses_and_leaves_nothing_running() -> None:
+    verifier = CodeVerifier(workers=2, time_limit=30)
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            verifier.verify(SUM, "import time; time.sleep(60)")
+        except RuntimeError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    time.sleep(0.3)
+    verifier.close()
+    thread.join(timeout=10)
+    assert not thread.is_alive()
+    assert "closed" in str(errors[0])
+    with pytest.raises(RuntimeError, match="closed"):
+        verifier.verify(SUM, RIGHT)
+    with pytest.raises(RuntimeError, match="closed"):
+        verifier.verify_many([SUM], [RIGHT])
+    verifier.close()
+
+
+def test_a_progress_bar_is_shown_when_asked_for(
+    verifier: CodeVerifier, capsys: pytest.CaptureFixture[str]
+) -> None:
+    programs = [RIGHT + "# bar", RIGHT + "# bar", WRONG + "# bar"]
+    verifier.verify_many([SUM] * 3, programs)
+    assert capsys.readouterr().err == ""
+    verifier.verify_many([SUM] * 4, [*programs, "1/0"], progress=True)
+    assert "4/4" in capsys.readouterr().err
+
+
+# Completions
+
+
+def fenced(code: str) -> str:
+    return f"<think>hm</think>Here:\n```python\n{code}```"
+
+
+def test_completions_are_judged_by_their_code(verifier: CodeVerifier) -> None:
+    message = {"role": "assistant", "content": fenced(RIGHT)}
+    completions = [fenced(RIGHT), fenced(WRONG), "I give up.", [message], RIGHT, ""]
+    verdicts = verifier.verify_completions([SUM] * 6, completions)
+    assert [verdict.status for verdict in verdicts] == [
+        Status.PASS,
+        Status.WRONG_ANSWER,
+        Status.NO_CODE,
+        Status.PASS,
+        Status.PASS,
+        Status.NO_CODE,
+    ]
+    assert (verdicts[2].reward, verdicts[2].tests_total) == (0.0, 2)
+
+
+def test_it_is_an_asynchronous_reward_function_of_trl(verifier: CodeVerifier) -> None:
+    assert inspect.iscoroutinefunction(verifier.__call__)
+    call = verifier(
+        prompts=["p"] * 3,
+        completions=[fenced(RIGHT), fenced(WRONG), "none"],
+        problem=[SUM] * 3,
+        completion_ids=[[1]] * 3,
+        trainer_state=None,
+    )
+    assert asyncio.run(call) == [1.0, 0.0, 0.0]
+
+
+def test_the_reward_call_lets_other_coroutines_run(verifier: CodeVerifier) -> None:
+    async def both() -> list[str]:
+        order = []
+
+        async def verify() -> None:
+            program = f"import time; time.sleep(0.3)\n{RIGHT}"
+            await verifier(["p"], [fenced(program)], [SUM])
+            order.append("verified")
+
+        async def other() -> None:
+            await asyncio.sleep(0.01)
+            order.append("other")
+
+        await asyncio.gather(verify(), other())
+        return order
+
+    assert asyncio.run(both()) == ["other", "verified"]
+
+
+@pytest.mark.parametrize(
+    ("status", "reward"),
+    [(status, float(status is Status.PASS)) for status in Status if status != "infrastructure"],
+)
+def test_only_a_pass_is_rewarded_and_trouble_of_ours_has_no_reward(
+    status: Status, reward: float
+) -> None:
+    assert Verdict(status, 1, 2).reward == reward
+    assert Verdict(status, 1, 2).passed == (status == "pass")
+    assert Verdict(Status.INFRASTRUCTURE, 1, 2).reward is None
+
+
+# Bad arguments
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"workers": 0}, "workers is 0; it must be a whole number of 1 or more"),
+        ({"workers": 2.0}, "workers is 2.0; it must be a whole number of 1 or more"),
+        ({"workers": True}, "workers is True"),
+        ({"time_limit": 0}, "time_limit is 0; it must be a finite number above 0"),
+        ({"time_limit": "5"}, "time_limit is '5'"),
+        ({"time_limit": float("nan")}, "time_limit is nan"),
+        ({"time_limit": float("inf")}, "time_limit is inf"),
+        ({"memory_limit": 0}, "memory_limit is 0; it must be a whole number of 1 or more"),
+        ({"output_limit": 0.5}, "output_limit is 0.5"),
+        ({"cache_size": -1}, "cache_size is -1; it must be a whole number of 0 or more"),
+        ({"compare": "fuzzy"}, r"compare is 'fuzzy'; it must be one of \('lcb', 'codecontests',"),
+    ],
+)
+def test_an_argument_out_of_range_is_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        CodeVerifier(**arguments)
+
+
+def test_lists_of_different_lengths_are_refused(verifier: CodeVerifier) -> None:
+    with pytest.raises(ValueError, match="problems has 2 items and programs 1"):
+        verifier.verify_many([SUM, SUM], [RIGHT])
+    with pytest.raises(ValueError, match="problems has 1 items and completions 2"):
+        verifier.verify_completions([SUM], ["a", "b"])
+
+
+def test_what_is_no_problem_and_what_is_no_program_is_refused(verifier: CodeVerifier) -> None:
+    with pytest.raises(ValueError, match="problem is 'sum'; it must be a Problem"):
+        verifier.verify("sum", RIGHT)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="program for problem 'sum' is None; it must be text"):
+        verifier.verify_many([SUM], [None])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected", "message"),
+    [
+        ("1\nx", "1", r"problem 'f', tests\[1\]: field 'input' is 'x'; it must be JSON"),
+        ("1 2", "1", r"tests\[1\]: field 'input' is '1 2'"),
+        ("1", "", r"tests\[1\]: field 'output' is ''"),
+        ("1", "[" * 100_000, r"tests\[1\]: field 'output' is '\[\[\["),
+    ],
+)
+def test_a_function_test_that_is_not_json_is_refused(
+    verifier: CodeVerifier, given: str, expected: str, message: str
+) -> None:
+    tests = (TestCase("1", "1"), TestCase(given, expected))
+    with pytest.raises(ProblemError, match=message):
+        verifier.verify(Problem("f", "", tests, "function", "f"), "def f(x): return x")
