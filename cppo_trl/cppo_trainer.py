@@ -7,8 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -162,8 +160,11 @@ class CPPOTrainer(RoleTrainer):
         advantages_PM = planner_advantages(rewards_PM, args.advantage_std)
         advantages_PMKL = solver_advantages(passed_PMKL, group, args.advantage_std)
 
-        self._log_rollouts(rollouts, facts, valid_PM, passed_PMKL, outcome_PM, rewards_PM, group)
-        self._log_table(rollouts, valid_PM, outcome_PM, rewards_PM, advantages_PM)
+        P = self._rows_that_count(len(valid)) // M
+        self._log_rollouts(
+            facts[: P * M], valid_PM[:P], passed_PMKL[:P], outcome_PM[:P], rewards_PM[:P], group
+        )
+        self._log_table(rollouts, valid_PM[:P], outcome_PM[:P], rewards_PM[:P], advantages_PM[:P])
         rank = self.accelerator.process_index
         ours = slice(rank * len(rollouts), (rank + 1) * len(rollouts))
         tuples = [
@@ -189,7 +190,6 @@ class CPPOTrainer(RoleTrainer):
 
     def _log_rollouts(
         self,
-        rollouts: list[Rollout],
         facts: torch.Tensor,
         valid_PM: torch.Tensor,
         passed_PMKL: torch.Tensor,
@@ -230,9 +230,13 @@ class CPPOTrainer(RoleTrainer):
         advantages_PM: torch.Tensor,
     ) -> None:
         """Adds one row for each tuple to the completions table."""
+
+        def gathered(values: list) -> list:
+            return gather_object(values)[: valid_PM.numel()]
+
         plans = [[{"role": "assistant", "content": rollout.plan.text}] for rollout in rollouts]
-        self._logs["prompt"].extend(gather_object([rollout.plan.messages for rollout in rollouts]))
-        self._logs["completion"].extend(gather_object(plans))
+        self._logs["prompt"].extend(gathered([rollout.plan.messages for rollout in rollouts]))
+        self._logs["completion"].extend(gathered(plans))
         for name, values_PM in (("judge", valid_PM), ("R_out", outcome_PM), ("R_plan", rewards_PM)):
             self._logs["rewards"][name].extend(values_PM.flatten().tolist())
         self._logs["advantages"].extend(advantages_PM.flatten().tolist())
@@ -240,7 +244,7 @@ class CPPOTrainer(RoleTrainer):
         self._log_completion_extra("strategies", strategies)
         # A batch in which a reward function logged nothing, or was not called, has empty cells.
         for column in sorted(set(gather_object([*self._pending_extra_logs, *self._logs["extra"]]))):
-            values = gather_object(self._pending_extra_logs.get(column, [[] for _ in rollouts]))
+            values = gathered(self._pending_extra_logs.get(column, [[] for _ in rollouts]))
             logged = self._logs["extra"][column]
             logged.extend([[]] * (len(self._logs["prompt"]) - len(logged) - len(values)))
             logged.extend(values)
@@ -367,29 +371,6 @@ class CPPOTrainer(RoleTrainer):
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         super()._save(output_dir, state_dict)
         save_policy_config(self.rollout_policy, output_dir or self.args.output_dir)
-
-    def _save_rng_state(self, output_dir: str) -> None:
-        """Saves the random state, and a rollout that is not used up yet for a resumed run."""
-        super()._save_rng_state(output_dir)
-        generate_every = self.args.steps_per_generation * self.num_iterations
-        if self._step % generate_every and self._buffered_inputs is not None:
-            buffer = [
-                [[asdict(row) for row in t] for t in batch["tuples"]]
-                for batch in self._buffered_inputs
-            ]
-            torch.save({"step": self._step, "buffer": buffer}, self._rollout_file(output_dir))
-
-    def _load_rng_state(self, checkpoint: str | None) -> None:
-        super()._load_rng_state(checkpoint)
-        if checkpoint is not None and self._rollout_file(checkpoint).is_file():
-            saved = torch.load(self._rollout_file(checkpoint), weights_only=True)
-            self._step = saved["step"]
-            self._buffered_inputs = [
-                {"tuples": [[Row(**row) for row in t] for t in batch]} for batch in saved["buffer"]
-            ]
-
-    def _rollout_file(self, checkpoint: str) -> Path:
-        return Path(checkpoint) / f"rollout_{self.accelerator.process_index}.pt"
 
     @contextmanager
     def _timed(self, phase: str) -> Iterator[None]:

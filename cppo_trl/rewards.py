@@ -101,10 +101,14 @@ def call_reward_function(
         One float for each completion; NaN where the function returned None (unknown).
 
     Raises:
-        ValueError: the function returned another number of rewards.
+        ValueError: the function returned another number of rewards, or is async without a loop.
     """
     rewards = function(prompts=prompts, completions=completions, **columns)
     if inspect.isawaitable(rewards):
+        if loop is None:
+            if inspect.iscoroutine(rewards):
+                rewards.close()  # else Python warns that nobody awaited it
+            raise ValueError(f"the reward function {function!r} is async; give a running `loop`")
         rewards = asyncio.run_coroutine_threadsafe(rewards, loop).result()
     if len(rewards) != len(completions):
         raise ValueError(

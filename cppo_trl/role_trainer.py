@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sized
 from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.utils import set_seed
 from peft import LoraConfig, PeftModel
+from torch.utils.data import DataLoader
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -19,6 +23,7 @@ from transformers import (
     ProcessorMixin,
 )
 from transformers.trainer import TRAINING_ARGS_NAME
+from transformers.trainer_utils import EvalLoopOutput
 from trl import GRPOTrainer
 from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer.utils import create_model_from_path, get_config_model_id
@@ -119,6 +124,7 @@ class RoleTrainer(GRPOTrainer):
         self.add_callback(StillWeightsCallback())
         self._scores: tuple[torch.Tensor, torch.Tensor] | None = None
         self._eval_set = ""  # name of the set that is evaluated, where there are several
+        self._eval_rows_left = math.inf
 
     def _logps(self, rows: list[Row], adapters: list[str]) -> list[torch.Tensor]:
         """Returns the log-probabilities of each row's completion tokens under its adapter."""
@@ -187,6 +193,23 @@ class RoleTrainer(GRPOTrainer):
             torch.manual_seed(self.args.seed + self.accelerator.process_index)
             return super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
 
+    def evaluation_loop(self, dataloader: DataLoader, *args: Any, **kwargs: Any) -> EvalLoopOutput:
+        sized = isinstance(dataloader.dataset, Sized)
+        rows = len(dataloader.dataset) * self.num_generations_eval if sized else math.inf
+        self._eval_rows_left = rows
+        return super().evaluation_loop(dataloader, *args, **kwargs)
+
+    def _rows_that_count(self, gathered: int) -> int:
+        """Returns how many rows of a batch, gathered over all ranks, are no repetition.
+
+        To give every rank a full last batch, accelerate begins an evaluation set once more.
+        """
+        if self.model.training:
+            return gathered
+        counted = int(min(gathered, self._eval_rows_left))
+        self._eval_rows_left -= counted
+        return counted
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if self._mode == "eval" and self._eval_set:
             # GRPOTrainer logs the metrics of all evaluation sets under the same names.
@@ -213,6 +236,29 @@ class RoleTrainer(GRPOTrainer):
 
     def _load_best_model(self) -> None:
         load_role_weights(self.model, self.state.best_model_checkpoint)
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        """Saves the random state, and a rollout that is not used up yet for a resumed run."""
+        super()._save_rng_state(output_dir)
+        generate_every = self.args.steps_per_generation * self.num_iterations
+        if self._step % generate_every and self._buffered_inputs is not None:
+            buffer = [
+                [[asdict(row) for row in t] for t in batch["tuples"]]
+                for batch in self._buffered_inputs
+            ]
+            torch.save({"step": self._step, "buffer": buffer}, self._rollout_file(output_dir))
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        super()._load_rng_state(checkpoint)
+        if checkpoint is not None and self._rollout_file(checkpoint).is_file():
+            saved = torch.load(self._rollout_file(checkpoint), weights_only=True)
+            self._step = saved["step"]
+            self._buffered_inputs = [
+                {"tuples": [[Row(**row) for row in t] for t in batch]} for batch in saved["buffer"]
+            ]
+
+    def _rollout_file(self, checkpoint: str) -> Path:
+        return Path(checkpoint) / f"rollout_{self.accelerator.process_index}.pt"
 
     @property
     def _mode(self) -> str:

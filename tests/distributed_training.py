@@ -1,4 +1,4 @@
-"""Scripted training on one process or several; `torchrun distributed_training.py` runs all cases.
+"""Scripted training on one process or several; `torchrun distributed_training.py` runs all of it.
 
 Each case is a script and the settings that give the same tuples to an optimizer step on one process
 and on two.
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from cppo_trl.roles import ROLES, role_of
-from scripted_rollouts import Script, scripted_trainer
+from scripted_rollouts import Script, scripted_problems, scripted_trainer
 
 RANK, RANKS = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))  # of torchrun
 
@@ -82,8 +82,21 @@ def train(name: str, model_dir: Path, adapters_dir: Path, output_dir: Path) -> d
     }
 
 
+def evaluate(model_dir: Path, output_dir: Path) -> dict[str, float]:
+    """Evaluates three problems, which two ranks cannot share evenly."""
+    trainer = scripted_trainer(
+        model_dir,
+        (GOOD, OTHER, ("broken",) * 4),
+        output_dir,
+        per_device_train_batch_size=4,
+        per_device_eval_batch_size=8 // RANKS,
+    )
+    return trainer.evaluate(scripted_problems(3))
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     model, adapters, output = map(Path, sys.argv[1:])
     results = {name: train(name, model, adapters, output) for name in CASES}
+    results["evaluation"] = evaluate(model, output)
     torch.save(results, output / f"rank{RANK}.pt")

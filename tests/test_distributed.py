@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from distributed_training import CASES, train
+from distributed_training import CASES, evaluate, train
 from tiny_adapters import save_adapters
 
 TESTS = Path(__file__).parent
@@ -75,3 +75,10 @@ def test_two_ranks_log_what_one_process_logs(ranks, qwen3_dir, trained_dir, tmp_
         assert ours.keys() == expected.keys()
         for name in expected.keys() - timings:
             assert ours[name] == pytest.approx(expected[name], rel=1e-3, abs=1e-6), name
+
+
+def test_an_evaluation_on_two_ranks_counts_every_problem_once(ranks, qwen3_dir, tmp_path):
+    alone = evaluate(qwen3_dir, tmp_path)
+    for together in (rank["evaluation"] for rank in ranks):
+        for name in ("eval_pass@1", "eval_pass@2", "eval_parse_rate", "eval_judge_pass_rate"):
+            assert together[name] == pytest.approx(alone[name]), name

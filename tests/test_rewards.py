@@ -145,6 +145,14 @@ def test_async_reward_functions_run_on_the_loop_given() -> None:
         loop.close()
 
 
+def test_an_async_reward_function_without_a_loop_is_refused() -> None:
+    async def score(prompts: list, completions: list) -> list[float]:
+        return [1.0]
+
+    with pytest.raises(ValueError, match="is async"):
+        call_reward_function(score, ["p"], ["c"])
+
+
 def test_a_reward_function_that_skips_completions_is_refused() -> None:
     with pytest.raises(ValueError, match="returned 1 rewards for 2 completions"):
         call_reward_function(lambda prompts, completions: [1.0], ["p"] * 2, ["c"] * 2)
