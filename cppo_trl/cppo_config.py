@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import get_args
 
 from trl import GRPOConfig
 
 from .advantages import SolverGroup, Std
+from .generation import Sampling
 from .prompts import DEFAULT_PLAN, DEFAULT_SOLVE, Prompts
 from .rewards import PlannerReward
 from .roles import PLANNER, ROLES, SOLVER
@@ -19,7 +21,41 @@ _CHOICES = {
     "solver_group": get_args(SolverGroup),
     "advantage_std": get_args(Std),
     "train_roles": ("both", PLANNER, SOLVER),
+    "loss_type": ("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "vespo", "luspo"),
 }
+
+# Field -> (type, test, what is allowed). Inherited fields stand here where GRPOConfig lets values
+# through that fail after the first rollout, or never.
+_WHOLE = (int, lambda value: value >= 1, "a whole number of 1 or more")
+_SAMPLING = (Real, lambda value: value > 0, "a number above 0: a policy gradient needs samples")
+_SHARE = (Real, lambda value: 0 < value <= 1, "a number above 0, at most 1")
+_WEIGHT = (Real, lambda value: value >= 0, "a number of 0 or more")
+_RANGES = {
+    "num_strategies": (
+        int,
+        lambda value: 2 <= value <= 26,
+        "a whole number from 2 to 26 (a plan labels its strategies A to Z)",
+    ),
+    "num_generations": (
+        int,
+        lambda value: value >= 2,
+        "a whole number of 2 or more (the planner's group needs a baseline)",
+    ),
+    "max_plan_length": _WHOLE,
+    "max_completion_length": _WHOLE,
+    "attempts_per_strategy": _WHOLE,
+    "rollout_batch_size": _WHOLE,
+    "num_iterations": _WHOLE,
+    "temperature": _SAMPLING,
+    "planner_temperature": _SAMPLING,
+    "top_p": _SHARE,
+    "planner_top_p": _SHARE,
+    "beta": _WEIGHT,
+    "epsilon": _WEIGHT,
+    "epsilon_high": _WEIGHT,
+    "planner_learning_rate": _WEIGHT,
+}
+_OPTIONAL = ("rollout_batch_size", "epsilon_high", "planner_learning_rate")
 
 # GRPOConfig fields of machinery that CPPO's rollouts replace: (field, what it must be, what to do
 # instead).
@@ -166,6 +202,7 @@ class CPPOConfig(GRPOConfig):
     )
 
     def __post_init__(self) -> None:
+        self._refuse_out_of_range()
         self._refuse_partial_groups()
         super().__post_init__()
         self._refuse_unknown_choices()
@@ -174,32 +211,6 @@ class CPPOConfig(GRPOConfig):
                 raise ValueError(
                     f"{name}={getattr(self, name)!r} is not supported by CPPO ({instead}); leave "
                     f"it at {required!r}."
-                )
-        if not 2 <= self.num_strategies <= 26:
-            raise ValueError(
-                f"num_strategies={self.num_strategies} is out of range: a plan labels its "
-                "strategies A to Z, so K is 2 to 26."
-            )
-        for name in (
-            "max_plan_length",
-            "max_completion_length",
-            "attempts_per_strategy",
-            "rollout_batch_size",
-        ):
-            value = getattr(self, name)
-            optional = name == "rollout_batch_size"
-            if (value is None and not optional) or (value is not None and value < 1):
-                raise ValueError(f"{name}={value} is out of range; allowed: 1 or more.")
-        for name in ("temperature", "planner_temperature"):
-            if getattr(self, name) <= 0:
-                raise ValueError(
-                    f"{name}={getattr(self, name)} is out of range: a policy gradient needs "
-                    "samples; allowed: above 0."
-                )
-        for name in ("top_p", "planner_top_p"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ValueError(
-                    f"{name}={getattr(self, name)} is out of range; allowed: above 0, at most 1."
                 )
         self._refuse_impossible_groups()
         self._refuse_split_rollouts()
@@ -211,6 +222,20 @@ class CPPOConfig(GRPOConfig):
             plan=self.plan_template or DEFAULT_PLAN, solve=self.solve_template or DEFAULT_SOLVE
         )
 
+    def sampling(self) -> dict[str, Sampling]:
+        """How the tokens of each role are drawn in training."""
+        shared = {
+            "top_k": self.top_k,
+            "min_p": self.min_p,
+            "repetition_penalty": self.repetition_penalty,
+        }
+        return {
+            PLANNER: Sampling(
+                self.max_plan_length, self.planner_temperature, self.planner_top_p, **shared
+            ),
+            SOLVER: Sampling(self.max_completion_length, self.temperature, self.top_p, **shared),
+        }
+
     @property
     def learning_roles(self) -> tuple[str, ...]:
         """The roles whose sequences enter the loss; the warm-up never calls the solver."""
@@ -220,11 +245,6 @@ class CPPOConfig(GRPOConfig):
 
     def _refuse_partial_groups(self) -> None:
         """GRPOConfig refuses these as well, but does not say which sizes would do."""
-        if self.num_generations < 2:
-            raise ValueError(
-                f"num_generations={self.num_generations} leaves the planner's group without a "
-                "baseline; allowed: 2 or more."
-            )
         # TrainingArguments knows the number of processes only after its own checks.
         processes = int(os.environ.get("WORLD_SIZE", 1))
         if self.generation_batch_size is None:
@@ -260,6 +280,15 @@ class CPPOConfig(GRPOConfig):
                 f"of the {group} tuples of a problem ({groups}={group}); use "
                 f"{field}={allowed}."
             )
+
+    def _refuse_out_of_range(self) -> None:
+        """Refuses the first field that is no number of its range."""
+        for name, (kind, fits, allowed) in _RANGES.items():
+            value = getattr(self, name)
+            if value is None and name in _OPTIONAL:
+                continue
+            if isinstance(value, bool) or not isinstance(value, kind) or not fits(value):
+                raise ValueError(f"{name}={value!r} is out of range; allowed: {allowed}.")
 
     def _refuse_unknown_choices(self) -> None:
         for name, choices in _CHOICES.items():

@@ -20,8 +20,8 @@ from trl.trainer.utils import get_config_model_id
 from .advantages import SolverGroup, planner_advantages, solver_advantages
 from .batches import Row, collate, tuple_rows, with_every_role
 from .cppo_config import CPPOConfig
-from .generation import Sampling, TransformersGenerator
-from .metrics import loss_terms, rollout_facts, rollout_metrics
+from .generation import TransformersGenerator
+from .metrics import loss_terms, role_totals, rollout_facts, rollout_metrics
 from .policy import save_policy_config
 from .problems import Problem
 from .rewards import outcome_rewards, planner_rewards
@@ -34,6 +34,8 @@ from .training_data import as_dataset, problems_of, refuse_too_few
 _ROLLOUT_ARGUMENTS = ("tools", "rollout_func", "environment_factory")
 # Loss types that average over the rows of a micro-batch; the others normalise by tokens themselves.
 _ROW_MEAN_LOSSES = ("grpo", "sapo", "dr_grpo", "luspo")
+# Loss types with the clipped surrogate; the others weigh tokens in ways of their own.
+_CLIPPED_LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo")
 
 
 class CPPOTrainer(RoleTrainer):
@@ -286,7 +288,7 @@ class CPPOTrainer(RoleTrainer):
         """
         rows = [row for tuple_ in inputs["tuples"] for row in tuple_]
         still: Counter[str] = Counter()  # rows of each role that count, but move nothing
-        if self._only_advantages_teach:
+        if self.model.training and self._only_advantages_teach:
             still.update(row.role for row in rows if row.advantage == 0)
             rows = [row for row in rows if row.advantage != 0]
         rows = with_every_role(rows, self.args.learning_roles)
@@ -306,6 +308,15 @@ class CPPOTrainer(RoleTrainer):
         accumulated = self.args.gradient_accumulation_steps if self.model.training else 1
         micro_batches = accumulated * self.accelerator.num_processes
         return loss * (len(rows) * micro_batches / step_rows.clamp(min=1))
+
+    @property
+    def _clips_token_ratios(self) -> bool:
+        """Whether the surrogate is the method's: clipped on both sides, token by token."""
+        return (
+            self.loss_type in _CLIPPED_LOSSES
+            and self.importance_sampling_level == "token"
+            and self.args.delta is None
+        )
 
     @property
     def _only_advantages_teach(self) -> bool:
@@ -343,15 +354,16 @@ class CPPOTrainer(RoleTrainer):
         out because their loss and advantage are 0.
         """
         terms = loss_terms(*self._scores, batch, self.epsilon_low, self.epsilon_high, self.beta)
-        for role in self.args.learning_roles:
-            own = torch.tensor([row.role == role for row in rows], device=self.args.device)
-            for name, (sums, counts) in terms.items():
-                both = torch.stack([sums[own].sum(), counts[own].sum()])
-                if name in ("loss", "advantage"):
-                    both[1] += still[role]
-                total, count = self.accelerator.reduce(both, reduction="sum").tolist()
-                mean = total / count if count else torch.nan
-                self._metrics[self._mode][f"{name}/{role}"].append(mean)
+        if not self._clips_token_ratios:
+            del terms["loss"]
+        roles, metrics = self.args.learning_roles, self._metrics[self._mode]
+        totals = role_totals(terms, [row.role for row in rows], roles, still)
+        totals = self.accelerator.reduce(totals, reduction="sum").tolist()
+        for name, (sums_R, counts_R) in zip(terms, totals, strict=True):
+            for role, total, count in zip(roles, sums_R, counts_R, strict=True):
+                metrics[f"{name}/{role}"].append(total / count if count else torch.nan)
+            if name in ("entropy", "kl") and not sum(counts_R):
+                metrics[name].pop()  # GRPOTrainer logs 0 for a micro-batch of placeholders
 
     def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
         started, rollout_seconds = time.perf_counter(), self._rollout_seconds
@@ -380,11 +392,6 @@ class CPPOTrainer(RoleTrainer):
 
     def _make_rollout_policy(self) -> RolloutPolicy:
         args = self.args
-        shared = {
-            "top_k": args.top_k,
-            "min_p": args.min_p,
-            "repetition_penalty": args.repetition_penalty,
-        }
         generator = TransformersGenerator(
             self.model,
             self.processing_class,
@@ -402,9 +409,6 @@ class CPPOTrainer(RoleTrainer):
             self.processing_class,
             args.prompts(),
             args.num_strategies,
-            planner=Sampling(
-                args.max_plan_length, args.planner_temperature, args.planner_top_p, **shared
-            ),
-            solver=Sampling(args.max_completion_length, args.temperature, args.top_p, **shared),
             chat_template_kwargs=args.chat_template_kwargs,
+            **args.sampling(),
         )

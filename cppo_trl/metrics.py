@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -153,3 +153,28 @@ def loss_terms(
         terms["kl"] = ((kl * mask).sum(1), tokens)
     terms["loss"] = ((loss * mask).sum(1) / tokens.clamp(min=1), sequences)
     return terms
+
+
+def role_totals(
+    terms: dict[str, tuple[torch.Tensor, torch.Tensor]],
+    row_roles: Sequence[str],
+    roles: Sequence[str],
+    still: Mapping[str, int],
+) -> torch.Tensor:
+    """Returns the sums and counts of each role, (terms, 2, R), in the order of `terms` and `roles`.
+
+    Args:
+        terms: of `loss_terms`.
+        row_roles: the role of each row.
+        roles: the R roles that are asked for.
+        still: role -> rows that were left out because their loss and advantage are 0; they count in
+            these two.
+    """
+    own_RB = torch.tensor([[row == role for row in row_roles] for role in roles]).float()
+    still_R = torch.tensor([float(still.get(role, 0)) for role in roles])
+    totals = []
+    for name, (sums, counts) in terms.items():
+        extra_R = still_R if name in ("loss", "advantage") else 0.0
+        counts_R = own_RB @ counts.cpu().float() + extra_R
+        totals.append(torch.stack([own_RB @ sums.cpu().float(), counts_R]))
+    return torch.stack(totals).to(sums.device)

@@ -70,8 +70,7 @@ def parse_plan(text: str, k: int) -> tuple[str, ...] | None:
         ValueError: `k` is not a whole number from 2 to 26.
     """
     labels = strategy_labels(k)
-    # A surplus label (E for k = 4) is no strategy, but it does end the one before it.
-    ends = {*labels, string.ascii_uppercase[k : k + 1]}
+    ends = _ending_labels(k)
     sections: dict[str, list[str]] = {}
     unclosed: dict[str, str] = {}
     current: list[str] = []
@@ -94,6 +93,26 @@ def parse_plan(text: str, k: int) -> tuple[str, ...] | None:
         strategy = " ".join(" ".join(sections[label]).split())
         strategies.append(strategy.removesuffix(unclosed[label]).rstrip())
     return tuple(strategies) if all(strategies) else None
+
+
+def count_labels(text: str, k: int) -> int:
+    """The number of label lines in a plan of `k` strategies: repeated and surplus ones count too.
+
+    A plan that keeps to the format has exactly `k`. Looks at what `parse_plan` looks at.
+
+    Raises:
+        ValueError: `k` is not a whole number from 2 to 26.
+    """
+    ends = _ending_labels(k)
+    matches = map(_LABEL_LINE.fullmatch, text.rpartition("</think>")[2].splitlines())
+    return sum(match is not None and match["label"] in ends for match in matches)
+
+
+def _ending_labels(k: int) -> set[str]:
+    """The labels that end the strategy before them: a surplus one (E for k = 4) is no strategy, but
+    no part of one either.
+    """
+    return {*strategy_labels(k), string.ascii_uppercase[k : k + 1]}
 
 
 def _split_mark(match: re.Match[str]) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from huggingface_hub import hf_hub_download
 from peft import LoraConfig, PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -107,8 +108,8 @@ def load_policy(
         base_model: id or path of the base; by default the one that the adapters name.
         verify: as for `Policy`.
         batch_size: most sequences decoded at once.
-        model_kwargs: passed to `AutoModelForCausalLM.from_pretrained` (dtype, device_map,
-            quantization_config, ...).
+        model_kwargs: passed to `AutoModelForCausalLM.from_pretrained` (dtype,
+            quantization_config, ...). `device_map` is "auto" where there is an accelerator.
 
     Raises:
         FileNotFoundError: if `source` holds no saved policy.
@@ -125,8 +126,12 @@ def load_policy(
         path = Path(hf_hub_download(source, POLICY_FILE))
     config = json.loads(path.read_text())
     if base_model is None:
-        base_model = LoraConfig.from_pretrained(source, subfolder=PLANNER).base_model_name_or_path
+        adapter = LoraConfig.from_pretrained(source, subfolder=PLANNER)
+        base_model = adapter.base_model_name_or_path
+        model_kwargs.setdefault("revision", adapter.revision or "main")
     model_kwargs.setdefault("dtype", "auto")
+    if torch.accelerator.is_available():
+        model_kwargs.setdefault("device_map", "auto")
     base = AutoModelForCausalLM.from_pretrained(base_model, **model_kwargs)
     model: PeftModel = add_roles(base, adapters=dict.fromkeys(ROLES, source)).eval()
     tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left")

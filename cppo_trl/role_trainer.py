@@ -22,6 +22,8 @@ from transformers import (
     PreTrainedTokenizerBase,
     ProcessorMixin,
 )
+from transformers.distributed.fsdp import is_fsdp_enabled
+from transformers.integrations import is_deepspeed_zero3_enabled
 from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_utils import EvalLoopOutput
 from trl import GRPOTrainer
@@ -80,6 +82,7 @@ class RoleTrainer(GRPOTrainer):
                 f"`processing_class` is a {type(processing_class).__name__}, but CPPO is for text; "
                 "give its tokenizer."
             )
+        _refuse_sharding(args)
         set_seed(args.seed)  # the adapters are drawn below
         # With a KL term, GRPOTrainer would look for an adapter called "default".
         hidden: dict[str, Any] = {"beta": 0.0}
@@ -93,7 +96,7 @@ class RoleTrainer(GRPOTrainer):
                 model, AutoModelForCausalLM, **_model_kwargs(args, quantization_config)
             )
             quantization_config = None
-        model = add_roles(model, peft_config, adapters)
+        model = add_roles(model, peft_config, adapters, revision)
         if processing_class is None:
             processing_class = AutoTokenizer.from_pretrained(
                 get_config_model_id(model.config),
@@ -162,19 +165,23 @@ class RoleTrainer(GRPOTrainer):
             own = [p for p in group["params"] if id(p) in planner]
             others = [p for p in group["params"] if id(p) not in planner]
             groups.append({**group, "params": others})
-            groups.append({**group, "params": own, "lr": self.args.planner_learning_rate})
+            rate = self.args.planner_learning_rate
+            groups.append({**group, "params": own, "lr": rate, "role": PLANNER})
         optimizer.param_groups[:] = [group for group in groups if group["params"]]
         return optimizer
 
     def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
         loss = super().training_step(model, inputs, num_items_in_batch)
         if self.accelerator.sync_gradients:
+            # In fp16 the gradients are still those of the scaled loss.
+            scaler = self.accelerator.scaler
+            scale = scaler.get_scale() if scaler is not None else 1.0
             for role in self.args.learning_roles:
                 parameters = role_parameters(self.model, role)
                 norm = torch.nn.utils.get_total_norm(
                     [p.grad for p in parameters if p.grad is not None]
                 )
-                self._metrics["train"][f"grad_norm/{role}"].append(norm.item())
+                self._metrics["train"][f"grad_norm/{role}"].append(norm.item() / scale)
         return loss
 
     def evaluate(
@@ -216,6 +223,10 @@ class RoleTrainer(GRPOTrainer):
             metrics = self._metrics["eval"]
             for name in list(metrics):
                 metrics[f"{self._eval_set}_{name}"] = metrics.pop(name)
+        if "learning_rate" in logs:  # of the first parameter group: the solver's, where they differ
+            for group in self.optimizer.param_groups:
+                if group.get("role") == PLANNER:
+                    logs["learning_rate/planner"] = group["lr"]
         super().log(logs, start_time)
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
@@ -263,6 +274,16 @@ class RoleTrainer(GRPOTrainer):
     @property
     def _mode(self) -> str:
         return "train" if self.model.training else "eval"
+
+
+def _refuse_sharding(args: CPPOConfig) -> None:
+    """Refuses what splits the parameters over ranks, which rollouts and saving cannot gather."""
+    if args.fsdp or is_fsdp_enabled() or is_deepspeed_zero3_enabled():
+        raise ValueError(
+            "FSDP and DeepSpeed ZeRO-3 are not supported: every rank holds the whole base, frozen, "
+            "and only the adapters have optimizer states. Launch with DDP or DeepSpeed ZeRO-2, and "
+            "quantize a base that does not fit (`quantization_config`, load_in_4bit in the recipe)."
+        )
 
 
 @contextmanager

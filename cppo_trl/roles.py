@@ -30,6 +30,7 @@ from peft import (
 from peft.tuners.lora import LoraLayer
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers.utils import has_file
 
 PLANNER, SOLVER = "planner", "solver"
 ROLES = (PLANNER, SOLVER)
@@ -132,6 +133,7 @@ def add_roles(
     model: PreTrainedModel | PeftModel,
     peft_config: LoraConfig | Mapping[str, LoraConfig] | None = None,
     adapters: Mapping[str, str] | None = None,
+    revision: str | None = None,
 ) -> PeftModel:
     """Gives a model both role adapters, active together, in fp32, and attaches the router.
 
@@ -140,8 +142,9 @@ def add_roles(
             are kept.
         peft_config: the LoRA of the roles that are added: one for both, or one for each role by
             name.
-        adapters: role -> directory or Hub id of a trained adapter to start from (also
-            `id/subfolder` with the role's own subfolder, as `save_roles` writes it).
+        adapters: role -> directory or Hub id of a trained adapter to start from, or of a policy
+            that holds it in the role's folder, as `save_roles` writes it.
+        revision: of the base, on the Hub; saved with the adapters that are added.
 
     Raises:
         ValueError: if a configuration cannot be routed, an adapter has an unknown name, or a role
@@ -161,6 +164,8 @@ def add_roles(
             f"`adapters` gives {sorted(both)}, but the model holds these roles already."
         )
     configs = _config_for_each_role(peft_config)
+    for config in configs.values():
+        config.revision = revision or config.revision
     for role in ROLES:
         if role in held:
             _refuse_unroutable(model.peft_config[role], role)
@@ -291,16 +296,25 @@ def merge_role(
     """
     _refuse_unknown_names("role", [role])
     source, subfolder = _adapter_source(str(policy), role)
+    revision = None
     if base_model is None:
-        base_model = LoraConfig.from_pretrained(source, subfolder=subfolder).base_model_name_or_path
-    base = AutoModelForCausalLM.from_pretrained(base_model, dtype="auto")
+        config = LoraConfig.from_pretrained(source, subfolder=subfolder)
+        base_model, revision = config.base_model_name_or_path, config.revision
+    base = AutoModelForCausalLM.from_pretrained(
+        base_model, dtype="auto", revision=revision or "main"
+    )
     merged = PeftModel.from_pretrained(
         base, source, adapter_name=role, subfolder=subfolder
     ).merge_and_unload()
     merged.save_pretrained(str(output_dir))
     # The policy's own tokenizer may have a chat template or a pad token that the base's lacks.
-    own = (Path(policy) / "tokenizer_config.json").is_file()
-    AutoTokenizer.from_pretrained(policy if own else base_model).save_pretrained(str(output_dir))
+    own = has_file(str(policy), "tokenizer_config.json")
+    tokenizer = (
+        AutoTokenizer.from_pretrained(policy)
+        if own
+        else AutoTokenizer.from_pretrained(base_model, revision=revision or "main")
+    )
+    tokenizer.save_pretrained(str(output_dir))
 
 
 def role_parameters(model: nn.Module, role: str) -> list[nn.Parameter]:
@@ -318,12 +332,19 @@ def _keep_quantized_weights_differentiable(model: nn.Module) -> None:
 
 
 def _adapter_source(source: str, role: str) -> tuple[str, str | None]:
-    """Returns (directory or Hub id, subfolder): an adapter's own folder has none, a policy's has
-    the role's.
+    """Returns (directory or Hub id, subfolder): an adapter by itself has none, in a policy it lies
+    in the role's.
+
+    Raises:
+        ValueError: if there is neither.
     """
-    if (Path(source) / "adapter_config.json").is_file():
-        return source, None
-    return source, role
+    for subfolder in (role, None):
+        if has_file(source, "/".join(filter(None, (subfolder, "adapter_config.json")))):
+            return source, subfolder
+    raise ValueError(
+        f"{source!r} holds no adapter for the {role}: there is neither "
+        f"{role}/adapter_config.json nor adapter_config.json (or the Hub is out of reach)."
+    )
 
 
 def _config_for_each_role(

@@ -88,6 +88,10 @@ def import_function(path: str) -> Callable:
 def main(recipe: RecipeArguments, args: CPPOConfig, model: ModelConfig) -> None:
     if not model.use_peft:  # TRL would ignore all `lora_*` settings
         raise SystemExit("use_peft=False: both roles are LoRA adapters; set use_peft: true")
+    if recipe.eval_problems and args.eval_strategy == "no":
+        raise SystemExit(
+            "eval_problems is given, but eval_strategy='no' never evaluates; use 'steps' or 'epoch'"
+        )
     judge = RuleJudge(
         max_words=recipe.judge_max_words,
         check=import_function(recipe.judge_check) if recipe.judge_check else None,

@@ -41,6 +41,7 @@ print("Loading torch and transformers ...", flush=True)
 from rich.console import Console
 from transformers.utils.logging import disable_progress_bar
 
+import cppo_trl
 from cppo_trl import CodeVerifier, load_policy
 from cppo_trl.benchmarks.coordination_gap import NUM_READINGS, make_problems
 from cppo_trl.benchmarks.coordination_gap.base import BaseSettings, train_base
@@ -170,6 +171,7 @@ def train_policy(
     ]
     inputs = [options, CONFIG.read_text(), settings.digest()]
     inputs += [problems[split].read_text() for split in ("train", "development")]
+    inputs += [path.read_text() for path in sources()]
     digest = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
     marker = run / "quickstart.json"
     if marker.is_file() and json.loads(marker.read_text())["digest"] == digest:
@@ -185,6 +187,13 @@ def train_policy(
     console.print(f"Trained in {duration(time.perf_counter() - started)}: {run}")
     marker.write_text(json.dumps({"digest": digest}))  # last: a marked run is complete
     return run
+
+
+def sources() -> list[Path]:
+    """The code and the launch settings that decide what a training gives."""
+    package = Path(cppo_trl.__file__).parent
+    recipe = [RECIPES / "cppo_qwen.py", RECIPES / "accelerate" / "cpu.yaml"]
+    return [*sorted(package.rglob("*.py")), *recipe]
 
 
 def run_with_bar(command: Sequence[str], log: Path) -> None:

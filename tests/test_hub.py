@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
 from hub_stub import hub_stub
+from tiny_adapters import save_adapters
 
 TRAIN_AND_PUSH = """
 import sys
@@ -49,6 +51,21 @@ for source in sys.argv[1:]:
         for role in ("planner", "solver", "__base__")
     }
     print("said", json.dumps(said))
+"""
+
+
+ADD_FROM_HUB = """
+import sys
+
+from transformers import AutoModelForCausalLM
+
+from cppo_trl.roles import add_roles, role_of
+
+base = AutoModelForCausalLM.from_pretrained(sys.argv[1])
+model = add_roles(base, adapters={"planner": "tester/sft", "solver": sys.argv[2]})
+for name, parameter in model.named_parameters():
+    if role_of(name) == "planner":
+        print("sum", parameter.double().sum().item())
 """
 
 
@@ -124,3 +141,14 @@ def test_a_policy_loaded_from_the_hub_says_what_the_saved_one_says(pushed, tmp_p
     )
     assert loaded == saved
     assert loaded["planner"] != loaded["__base__"] != loaded["solver"]
+
+
+def test_an_adapter_at_the_root_of_a_repository_can_be_a_role(qwen3_dir, tmp_path):
+    adapters = save_adapters(qwen3_dir, tmp_path / "adapters")
+    with hub_stub() as hub:
+        files = {path.name: path.read_bytes() for path in (adapters / "planner").iterdir()}
+        hub.commits.append(("an ordinary PEFT adapter", files))
+        output = python(ADD_FROM_HUB, qwen3_dir, adapters, hub=hub, home=tmp_path / "home")
+    sums = [float(line.split()[1]) for line in output.splitlines() if line.startswith("sum")]
+    weights = load_file(adapters / "planner" / "adapter_model.safetensors")
+    assert sorted(sums) == sorted(tensor.double().sum().item() for tensor in weights.values())

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cppo_trl.judges import Judgement, RuleJudge
-from cppo_trl.plans import normalise_strategy
+from cppo_trl.plans import format_plan, normalise_strategy, parse_plan
 from cppo_trl.problems import Problem, TestCase
 
 PROBLEM = Problem(
@@ -199,13 +199,22 @@ def test_a_broken_check_is_loud() -> None:
 def test_reward_call_scores_each_row_and_rejects_unparsable_plans() -> None:
     rewards = RuleJudge()(
         prompts=["p"] * 3,
-        completions=["c"] * 3,
+        completions=[format_plan(GOOD), "A: same\nB: Same.", "no plan"],
         problem=[PROBLEM] * 3,
         strategies=[GOOD, ("same", "Same."), None],
         completion_ids=[[1], [2], [3]],
         trainer_state=None,
     )
     assert rewards == [1.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("more", ["E: a fifth idea", "E: five\nF: six", "B: another second"])
+def test_plans_with_more_labels_than_strategies_are_rejected(more: str) -> None:
+    plan = f"{format_plan(GOOD)}\n{more}"
+    completion = [{"role": "assistant", "content": plan}]
+    assert parse_plan(plan, 4) == GOOD
+    assert RuleJudge()(["p"], [completion], [PROBLEM], [GOOD]) == [0.0]
+    assert "labels; a plan of 4 strategies has 4" in RuleJudge().judge(PROBLEM, GOOD, plan).reason
 
 
 def test_trl_finds_a_name_for_its_metrics() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from cppo_trl.plans import format_plan, parse_plan, strategy_labels
+from cppo_trl.plans import count_labels, format_plan, parse_plan, strategy_labels
 
 FOUR = ("sort by end", "count the cover", "try each split", "reduce to a graph")
 
@@ -49,6 +49,21 @@ DECORATIONS = (
     "### {label}:\n{text}",
     "**{label}:**\n\n{text}",
 )
+
+
+@pytest.mark.parametrize("decoration", DECORATIONS)
+def test_labels_are_counted_under_any_decoration(decoration: str) -> None:
+    lines = [
+        decoration.format(label=label, text=text) for label, text in zip("ABCD", FOUR, strict=True)
+    ]
+    extra = decoration.format(label="E", text="one more")
+    assert count_labels("\n".join(lines), 4) == 4
+    assert count_labels("\n".join([*lines, extra]), 4) == 5
+    assert count_labels("\n".join([*lines, lines[1]]), 4) == 5
+
+
+def test_labels_before_the_end_of_thinking_are_not_counted() -> None:
+    assert count_labels(f"A: try this\n</think>\n{format_plan(FOUR)}", 4) == 4
 
 
 @given(st.data(), st.integers(2, 26))

@@ -14,7 +14,8 @@ from cppo_trl.problems import read_problems
 
 SMALL = [
     *("--num-problems", "8", "--base-steps", "50", "--max_steps", "1", "--num_generations", "2"),
-    *("--per_device_train_batch_size", "4", "--per_device_eval_batch_size", "8"),
+    *("--per_device_train_batch_size", "4", "--gradient_accumulation_steps", "1"),
+    *("--per_device_eval_batch_size", "8"),
 ]
 
 

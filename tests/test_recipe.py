@@ -73,6 +73,13 @@ def test_unknown_key_is_refused_by_name(key, recipe, tmp_path, capsys):
         recipe.parse_arguments(["--config", yaml_file(tmp_path, ""), f"--{key}", "1"])
 
 
+def test_evaluation_problems_that_would_not_be_used_are_refused(recipe, problems_file):
+    problems = str(problems_file)
+    arguments = ["--problems", problems, "--eval_problems", problems, *ON_CPU]
+    with pytest.raises(SystemExit, match="eval_strategy='no'"):
+        recipe.main(*recipe.parse_arguments(arguments))
+
+
 def test_full_parameter_training_is_refused(recipe, tmp_path):
     config = yaml_file(tmp_path, "use_peft: false\n")
     with pytest.raises(SystemExit, match="use_peft"):
@@ -91,7 +98,8 @@ def test_cpu_config_trains_a_tiny_base(tmp_path):
     command = [
         *(*ACCELERATE, "launch", str(RECIPES / "cppo_qwen.py"), "--config", str(CPU_CONFIG)),
         *("--model_name_or_path", str(base), "--problems", "train.jsonl", "--output_dir", "run"),
-        *("--num_generations", "2", "--per_device_train_batch_size", "4", "--max_steps", "2"),
+        *("--num_generations", "2", "--max_steps", "2"),
+        *("--per_device_train_batch_size", "4", "--gradient_accumulation_steps", "1"),
     ]
     run_command(command, tmp_path)
     state = json.loads((tmp_path / "run" / "trainer_state.json").read_text())

@@ -10,6 +10,7 @@ import torch
 from peft import (
     KasaConfig,
     LoHaConfig,
+    LoraConfig,
     PeftModel,
     VeloraConfig,
     get_peft_model,
@@ -381,6 +382,17 @@ def test_merged_role_gives_the_routed_roles_greedy_tokens_in_a_plain_checkpoint(
     merged = load_base(tmp_path / "merged")
     assert not any("lora_" in name for name in merged.state_dict())
     assert greedy(merged, tmp_path / "merged") == expected
+
+
+def test_the_revision_of_the_base_is_saved_with_the_adapters(qwen3_dir, tmp_path):
+    save_roles(add_roles(load_base(qwen3_dir), lora_config(), revision="v2"), tmp_path)
+    for role in ROLES:
+        assert LoraConfig.from_pretrained(tmp_path, subfolder=role).revision == "v2"
+
+
+def test_a_folder_without_an_adapter_is_refused(qwen3_dir, tmp_path):
+    with pytest.raises(ValueError, match=r"no adapter for the planner: .*planner/adapter_config"):
+        add_roles(load_base(qwen3_dir), adapters={"planner": str(tmp_path)})
 
 
 def test_merging_an_unknown_role_is_refused(tmp_path):

@@ -15,6 +15,7 @@ from trl import GRPOConfig
 
 from cppo_trl import CPPOConfig, CPPOTrainer, Problem, TestCase
 from cppo_trl.callbacks import StillWeightsCallback
+from cppo_trl.generation import Sampling
 from cppo_trl.roles import ROLES
 from scripted_rollouts import (
     ScriptedGenerator,
@@ -71,6 +72,11 @@ def test_bad_problems_are_refused_before_the_model_is_loaded(name, data, says, t
     with pytest.raises(ValueError) as refusal:  # noqa: PT011 - the message is checked below
         make_trainer(NO_MODEL, tmp_path, **datasets)
     assert [part for part in [name, *says] if part not in str(refusal.value)] == []
+
+
+def test_sharded_parameters_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="FSDP and DeepSpeed ZeRO-3 are not supported"):
+        make_trainer(NO_MODEL, tmp_path, fsdp="full_shard")
 
 
 def test_a_bad_problem_in_one_of_several_evaluation_sets_is_refused_by_its_name(tmp_path):
@@ -329,6 +335,18 @@ def test_the_models_own_plans_are_generated_and_parsed(qwen3_dir, tmp_path):
     assert 4 <= log["tokens/planner"] <= 4 * trainer.args.max_plan_length
 
 
+def test_a_checkpoints_own_sampling_settings_do_not_shape_rollouts(qwen3_dir, tmp_path):
+    trainer = make_trainer(qwen3_dir, tmp_path)
+    config = trainer.model.generation_config
+    config.min_p, config.top_k, config.suppress_tokens = 0.9999, 1, list(range(10))
+    generator = trainer._make_rollout_policy().generator
+    prompt = trainer.processing_class("Sort.")["input_ids"]
+    drawn = generator.generate([prompt] * 8, "planner", Sampling(8, 1.0))
+    assert len({tuple(completion.token_ids) for completion in drawn}) > 1
+    for owner in (trainer.model, trainer.model.get_base_model()):
+        assert owner.generation_config is config  # the model is left as it was
+
+
 # ---- unknown is not zero ----
 
 
@@ -431,6 +449,36 @@ def test_every_training_step_logs(name, trained):
 def test_the_time_of_updates_is_logged_without_that_of_rollouts(trained):
     logs = [log for log in trained.state.log_history if "loss" in log]
     assert all(0 < log["seconds/updating"] < log["step_time"] for log in logs)
+
+
+def test_sequences_that_teach_nothing_do_not_weigh_on_the_entropy(qwen3_dir, tmp_path):
+    # Two of the four micro-batches have no advantage at all: a 0 for each would halve the mean.
+    script = (("pass: pass fail", "pass: fail fail"), ("pass: pass pass", "pass: pass pass"))
+    runs = [
+        make_trainer(
+            qwen3_dir,
+            tmp_path,
+            script,
+            beta=0.0,
+            per_device_train_batch_size=1,
+            gradient_accumulation_steps=4,
+        ),
+        make_trainer(qwen3_dir, tmp_path, script, beta=0.0),
+    ]
+    for trainer in runs:
+        trainer.train()
+    split, whole = (training_logs(trainer)[0]["entropy"] for trainer in runs)
+    assert split == pytest.approx(whole, rel=0.1)
+
+
+def test_an_evaluation_measures_the_entropy_of_all_sequences(qwen3_dir, tmp_path):
+    entropies = [
+        make_trainer(qwen3_dir, tmp_path, beta=beta, eval_dataset=scripted_problems(4)).evaluate()[
+            "eval_entropy"
+        ]
+        for beta in (0.0, 0.1)
+    ]
+    assert entropies[0] == pytest.approx(entropies[1], rel=1e-5)
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -696,6 +744,13 @@ def test_both_adapters_learn_at_their_own_rate(qwen3_dir, tmp_path):
     for role, rate in (("planner", 1e-2), ("solver", 1e-3)):
         steps = [(after[n] - before[n]).abs().max().item() for n in after if f"B.{role}." in n]
         assert max(steps) == pytest.approx(rate, rel=1e-2)
+
+
+def test_both_learning_rates_are_logged(qwen3_dir, tmp_path):
+    trainer = make_trainer(qwen3_dir, tmp_path, learning_rate=1e-3, planner_learning_rate=1e-2)
+    trainer.train()
+    (log,) = training_logs(trainer)
+    assert (log["learning_rate"], log["learning_rate/planner"]) == (1e-3, 1e-2)
 
 
 def test_without_a_planner_rate_both_adapters_learn_at_the_same(qwen3_dir, tmp_path):

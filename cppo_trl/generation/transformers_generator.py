@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from peft import PeftModel
@@ -41,6 +41,21 @@ class TransformersGenerator:
         self.batch_size = batch_size
         self.unwrap = unwrap or (lambda: nullcontext(model))
 
+    @contextmanager
+    def _without_defaults(self, model: PeftModel) -> Iterator[None]:
+        """Sets aside the checkpoint's own sampling settings, which `model.generate` would fill in
+        for what ours leave open: the log-probabilities of the loss know nothing of them.
+        """
+        base = model.get_base_model()
+        owners = [(owner, owner.generation_config) for owner in (base, model)]
+        for owner, _ in owners:
+            owner.generation_config = GenerationConfig()
+        try:
+            yield
+        finally:
+            for owner, config in owners:
+                owner.generation_config = config
+
     def generate(
         self, prompts: Sequence[list[int]], adapter: str, sampling: Sampling
     ) -> list[Completion]:
@@ -48,7 +63,12 @@ class TransformersGenerator:
         by_length = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
         size = self.batch_size or len(prompts)
         completions: dict[int, Completion] = {}
-        with self.unwrap() as model, torch.no_grad(), self.router.route(adapter):
+        with (
+            self.unwrap() as model,
+            torch.no_grad(),
+            self.router.route(adapter),
+            self._without_defaults(model),
+        ):
             was_training = model.training
             model.eval()
             for start in range(0, len(prompts), size):
@@ -80,7 +100,6 @@ class TransformersGenerator:
         return Completion(token_ids, truncated=True)
 
     def _generation_config(self, sampling: Sampling) -> GenerationConfig:
-        """Sets every field that a checkpoint's own generation_config might fill in otherwise."""
         tokens = {
             "max_new_tokens": sampling.max_new_tokens,
             "pad_token_id": self.tokenizer.pad_token_id,
@@ -95,7 +114,7 @@ class TransformersGenerator:
             do_sample=True,
             temperature=sampling.temperature,
             top_p=sampling.top_p,
-            top_k=sampling.top_k,
+            top_k=sampling.top_k or 0,
             min_p=sampling.min_p,
             repetition_penalty=sampling.repetition_penalty,
             **tokens,

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..plans import normalise_strategy
+from ..plans import count_labels, normalise_strategy
 from ..problems import Problem
 from .judgement import Judgement
 
@@ -56,7 +56,8 @@ _SHORTEST_LEAK = 12  # characters of a test's output that do not turn up in a st
 class RuleJudge:
     """Accepts a plan that breaks none of the rules, and says which one a rejected plan breaks.
 
-    Rejected are: fewer than 2 or more than 26 strategies; a blank strategy; one of more than
+    Rejected are: fewer than 2 or more than 26 strategies; a plan with more labels than strategies
+    (repeated, or beyond the K-th); a blank strategy; one of more than
     `max_words` words; two strategies that are equal once case, punctuation, emphasis and white
     space are set aside; code; a strategy that tells the answer (the whole output of a test, or a
     bare number, as the answer without any condition).
@@ -80,10 +81,18 @@ class RuleJudge:
         self.max_words = max_words
         self.check = check
 
-    def judge(self, problem: Problem, strategies: Sequence[str]) -> Judgement:
-        """The verdict on one tuple of strategies, with the first rule that it breaks."""
+    def judge(
+        self, problem: Problem, strategies: Sequence[str], plan: str | None = None
+    ) -> Judgement:
+        """The verdict on one tuple of strategies, with the first rule that it breaks.
+
+        Args:
+            problem: what the strategies are for.
+            strategies: the K strategies.
+            plan: the text that they were read from; without it, labels are not counted.
+        """
         strategies = tuple(strategies)
-        reason = self._broken_rule(problem, strategies)
+        reason = self._broken_rule(problem, strategies, plan)
         if reason is None and self.check is not None:
             reason = self.check(problem, strategies)
             if not isinstance(reason, (str, type(None))):
@@ -101,21 +110,28 @@ class RuleJudge:
     ) -> list[float | None]:
         """TRL's reward call: one reward a row, from the columns `problem` and `strategies`.
 
-        `strategies` is None for a plan that does not parse, which is rejected. The prompts, the
-        completions and other columns are not looked at. The reasons of rejections go to the column
-        "rejected" of the completions table.
+        `strategies` is None for a plan that does not parse, which is rejected. The prompts and
+        other columns are not looked at. The reasons of rejections go to the column "rejected" of
+        the completions table.
         """
         judgements = [
-            Judgement(False, "no plan") if tuple_ is None else self.judge(row, tuple_)
-            for row, tuple_ in zip(problem, strategies, strict=True)
+            Judgement(False, "no plan")
+            if tuple_ is None
+            else self.judge(row, tuple_, _text(completion))
+            for row, tuple_, completion in zip(problem, strategies, completions, strict=True)
         ]
         if log_extra is not None:
             log_extra("rejected", [judgement.reason for judgement in judgements])
         return [judgement.reward for judgement in judgements]
 
-    def _broken_rule(self, problem: Problem, strategies: tuple[str, ...]) -> str | None:
-        if not 2 <= len(strategies) <= 26:
-            return f"{len(strategies)} strategies; a plan has from 2 to 26"
+    def _broken_rule(
+        self, problem: Problem, strategies: tuple[str, ...], plan: str | None
+    ) -> str | None:
+        k = len(strategies)
+        if not 2 <= k <= 26:
+            return f"{k} strategies; a plan has from 2 to 26"
+        if plan is not None and (labels := count_labels(plan, k)) != k:
+            return f"{labels} labels; a plan of {k} strategies has {k}"
         first: dict[str, int] = {}
         for number, strategy in enumerate(strategies, start=1):
             plain = normalise_strategy(strategy)
@@ -132,6 +148,11 @@ class RuleJudge:
             if _leaks_answer(problem, strategy):
                 return f"strategy {number} tells the answer"
         return None
+
+
+def _text(completion: str | Sequence[dict[str, Any]]) -> str:
+    """A completion in either of TRL's forms."""
+    return completion if isinstance(completion, str) else completion[-1]["content"]
 
 
 def _leaks_answer(problem: Problem, strategy: str) -> bool:
