@@ -17,16 +17,16 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl.models import unwrap_model_for_generation
 from trl.trainer.utils import get_config_model_id
 
-from .advantages import SolverGroup, planner_advantages, solver_advantages
+from .advantages import SolverGroup
 from .batches import Row, collate, tuple_rows, with_every_role
 from .cppo_config import CPPOConfig
 from .generation import TransformersGenerator
 from .metrics import loss_terms, role_totals, rollout_facts, rollout_metrics
 from .policy import save_policy_config
 from .problems import Problem
-from .rewards import outcome_rewards, planner_rewards
 from .role_trainer import RoleTrainer
 from .rollouts import Rollout, RolloutPolicy
+from .scores import Scores
 from .scoring import RewardFunction, RolloutScorer, judge_and_verifier
 from .training_data import as_dataset, problems_of, refuse_too_few
 
@@ -154,34 +154,33 @@ class CPPOTrainer(RoleTrainer):
         valid, passed, facts = gather(
             (valid.to(args.device), passed.to(args.device), rollout_facts(rollouts).to(args.device))
         )
-        valid_PM, passed_PMKL = valid.view(-1, M), passed.view(-1, M, args.num_strategies, L)
-        parsed_PM = facts[:, 0].view(-1, M).bool()
-        outcome_PM = outcome_rewards(passed_PMKL).masked_fill(~parsed_PM, 0.0)
-        rewards_PM = planner_rewards(valid_PM, outcome_PM, args.planner_reward)
         group = args.solver_group if training or args.solver_group != "strategy" else "tuple"
-        advantages_PM = planner_advantages(rewards_PM, args.advantage_std)
-        advantages_PMKL = solver_advantages(passed_PMKL, group, args.advantage_std)
-
-        P = self._rows_that_count(len(valid)) // M
-        self._log_rollouts(
-            facts[: P * M], valid_PM[:P], passed_PMKL[:P], outcome_PM[:P], rewards_PM[:P], group
+        scores = Scores.of(
+            facts.unflatten(0, (-1, M)),
+            valid.unflatten(0, (-1, M)),
+            passed.unflatten(0, (-1, M)),
+            args.planner_reward,
+            group,
+            args.advantage_std,
         )
-        self._log_table(rollouts, valid_PM[:P], outcome_PM[:P], rewards_PM[:P], advantages_PM[:P])
+        counted = scores.first(self._rows_that_count(len(valid)) // M)
+        self._log_rollouts(counted, group)
+        self._log_table(rollouts, counted)
         rank = self.accelerator.process_index
         ours = slice(rank * len(rollouts), (rank + 1) * len(rollouts))
         tuples = [
             tuple_rows(*tuple_, args.learning_roles)
             for tuple_ in zip(
                 rollouts,
-                advantages_PM.flatten()[ours].tolist(),
-                advantages_PMKL.flatten(2).flatten(0, 1)[ours].tolist(),
+                scores.advantages_PM.flatten()[ours].tolist(),
+                scores.advantages_PMKL.flatten(2).flatten(0, 1)[ours].tolist(),
                 strict=True,
             )
         ]
         self._score_rows([row for rows in tuples for row in rows])
         self._rollout_seconds += time.perf_counter() - started
         # GRPOTrainer shuffles and splits both; it takes the number of tuples from the tensor.
-        return {"rewards": rewards_PM.flatten()[ours], "tuples": tuples}
+        return {"rewards": scores.rewards_PM.flatten()[ours], "tuples": tuples}
 
     def _worth_solving(self, rollouts: list[Rollout], valid: torch.Tensor) -> list[Rollout]:
         if self.args.planner_reward == "judge":
@@ -190,31 +189,19 @@ class CPPOTrainer(RoleTrainer):
             return rollouts
         return [rollout for rollout, v in zip(rollouts, valid.tolist(), strict=True) if v != 0]
 
-    def _log_rollouts(
-        self,
-        facts: torch.Tensor,
-        valid_PM: torch.Tensor,
-        passed_PMKL: torch.Tensor,
-        outcome_PM: torch.Tensor,
-        rewards_PM: torch.Tensor,
-        solver_group: SolverGroup,
-    ) -> None:
+    def _log_rollouts(self, scores: Scores, solver_group: SolverGroup) -> None:
         """Logs the metrics of a batch of rollouts, over all ranks."""
         metrics = rollout_metrics(
-            facts,
-            valid_PM,
-            passed_PMKL,
-            outcome_PM,
-            rewards_PM,
+            scores,
             judged=self.judge is not None,
             solved=self.args.planner_reward != "judge",
             solver_group=solver_group,
         )
         for name, value in metrics.items():
             # A last, smaller batch of an evaluation counts by its problems.
-            self._metrics[self._mode][name].extend([value] * len(valid_PM))
+            self._metrics[self._mode][name].extend([value] * len(scores.valid_PM))
         if self.model.training:
-            self.state.num_input_tokens_seen += int(facts[:, -3:].sum())
+            self.state.num_input_tokens_seen += int(scores.facts_PMF[..., -3:].sum())
         self._metrics[self._mode]["num_tokens"] = [self.state.num_input_tokens_seen]
         for name in sorted(set(gather_object(list(self._pending_metrics)))):
             values = self._pending_metrics.get(name, [])
@@ -223,25 +210,23 @@ class CPPOTrainer(RoleTrainer):
             self._metrics[self._mode][name].append(total / count)
         self._pending_metrics.clear()
 
-    def _log_table(
-        self,
-        rollouts: list[Rollout],
-        valid_PM: torch.Tensor,
-        outcome_PM: torch.Tensor,
-        rewards_PM: torch.Tensor,
-        advantages_PM: torch.Tensor,
-    ) -> None:
+    def _log_table(self, rollouts: list[Rollout], scores: Scores) -> None:
         """Adds one row for each tuple to the completions table."""
 
         def gathered(values: list) -> list:
-            return gather_object(values)[: valid_PM.numel()]
+            return gather_object(values)[: scores.valid_PM.numel()]
 
         plans = [[{"role": "assistant", "content": rollout.plan.text}] for rollout in rollouts]
         self._logs["prompt"].extend(gathered([rollout.plan.messages for rollout in rollouts]))
         self._logs["completion"].extend(gathered(plans))
-        for name, values_PM in (("judge", valid_PM), ("R_out", outcome_PM), ("R_plan", rewards_PM)):
+        columns = {
+            "judge": scores.valid_PM,
+            "R_out": scores.outcome_PM,
+            "R_plan": scores.rewards_PM,
+        }
+        for name, values_PM in columns.items():
             self._logs["rewards"][name].extend(values_PM.flatten().tolist())
-        self._logs["advantages"].extend(advantages_PM.flatten().tolist())
+        self._logs["advantages"].extend(scores.advantages_PM.flatten().tolist())
         strategies = [list(rollout.strategies or ()) for rollout in rollouts]
         self._log_completion_extra("strategies", strategies)
         # A batch in which a reward function logged nothing, or was not called, has empty cells.

@@ -11,6 +11,7 @@ from .advantages import SolverGroup
 from .evaluation import pass_at_k
 from .plans import normalise_strategy
 from .rollouts import Rollout
+from .scores import Scores
 
 NAN = float("nan")
 
@@ -42,27 +43,24 @@ def rollout_facts(rollouts: Sequence[Rollout]) -> torch.Tensor:
 
 
 def rollout_metrics(
-    facts: torch.Tensor,
-    valid_PM: torch.Tensor,
-    passed_PMKL: torch.Tensor,
-    outcome_PM: torch.Tensor,
-    rewards_PM: torch.Tensor,
+    scores: Scores,
     *,
     judged: bool = True,
     solved: bool = True,
     solver_group: SolverGroup = "tuple",
 ) -> dict[str, float]:
-    """Summarises the P * M tuples of a batch (`facts` as of `rollout_facts`); NaN where nothing
-    is known.
+    """Summarises the P * M tuples of a batch; NaN where nothing is known.
 
     An unparsable plan is K failures in pass@k, as in evaluation; a tuple with an unknown verdict,
     or one that was skipped because the judge rejected it, is left out. `judged` and `solved` say
     whether the run has a judge and attempts at all; without, it has no metrics of them.
     `solver_group` says which attempts share a baseline.
     """
-    parsed, distinct, plan_cut, attempts_cut, plan_tokens, attempt_tokens, _ = facts.unbind(1)
-    parsed_PM = parsed.view_as(valid_PM).bool()
-    attempted_PM = attempt_tokens.view_as(valid_PM) > 0
+    parsed, distinct, plan_cut, attempts_cut, plan_tokens, attempt_tokens, _ = (
+        scores.facts_PMF.unbind(-1)
+    )
+    valid_PM, passed_PMKL, rewards_PM = scores.valid_PM, scores.passed_PMKL, scores.rewards_PM
+    parsed_PM, attempted_PM = parsed.bool(), attempt_tokens > 0
     metrics = {
         "parse_rate": parsed.mean(),
         "distinct_strategies": distinct.nanmean(),
@@ -81,7 +79,7 @@ def rollout_metrics(
         }
     if solved:
         metrics |= {
-            "R_out": outcome_PM.nanmean(),
+            "R_out": scores.outcome_PM.nanmean(),
             "frac_groups_zero_std/solver": _without_variance(
                 _solver_groups(passed_PMKL, attempted_PM, solver_group)
             ),
