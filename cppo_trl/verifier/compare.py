@@ -1,4 +1,4 @@
-"""Is this the expected output?
+r"""Is this the expected output?
 
 Both sides are untrusted text or plain JSON data; nothing of the program's own is ever compared.
 
@@ -8,17 +8,75 @@ Both sides are untrusted text or plain JSON data; nothing of the program's own i
 |              | equal as text or else as a list of exact decimal numbers   | testing_util.py     |
 | codecontests | split at white space, lower case; each token equal as text | code_contests,      |
 |              | or as a number, less than 1e-5 apart                       | tester_sandboxer.cc |
+| apps         | the same number of lines that are not blank; in each line, | APPS,               |
+|              | split at white space, each token equal as text, or as a    | testing_util.py     |
+|              | number within 1e-8 + 1e-5 of what is expected              |                     |
 | tokens       | split at white space; each token equal as text             | -                   |
 | exact        | the text itself, but for one line break at the end         | -                   |
 
-Where `codecontests` differs from its source: two whole numbers are compared exactly (there,
-integers beyond 32 bits pass when their floating-point values are within 1e-5), and white space is
-Unicode's.
+Two whole numbers are always compared exactly. In `apps`, one whole number and one that is not are
+less than 1e-5 apart, so that 100000.4 is not 100000.
+
+What a program printed, as Python literals, and which modes take it for what is expected:
+
+| expected             | printed              | lcb | codecontests | apps | tokens | exact |
+|----------------------|----------------------|-----|--------------|------|--------|-------|
+| '1 2\n'              | '1 2'                | yes | yes          | yes  | yes    | yes   |
+| ''                   | '\n'                 | yes | yes          | yes  | yes    | yes   |
+| '1\n'                | '1\n\n'              | yes | yes          | yes  | yes    | no    |
+| '1 2\n3\n'           | ' 1\t2 \r\n3'        | yes | yes          | yes  | yes    | no    |
+| 'a b\n'              | 'a  b\n'             | no  | yes          | yes  | yes    | no    |
+| '1\n2\n'             | '1\n\n2\n'           | no  | yes          | yes  | yes    | no    |
+| '1\n2\n'             | '1 2\n'              | no  | yes          | no   | yes    | no    |
+| 'YES\n'              | 'yes\n'              | no  | yes          | no   | no     | no    |
+| '5\n'                | '5.0\n'              | yes | yes          | yes  | no     | no    |
+| '5\n'                | '+05\n'              | yes | yes          | yes  | no     | no    |
+| '0.5 a\n'            | '5e-1 a\n'           | no  | yes          | yes  | no     | no    |
+| '0.0\n'              | '-0.0\n'             | yes | yes          | yes  | no     | no    |
+| '0.3\n'              | '0.30000001\n'       | no  | yes          | yes  | no     | no    |
+| '5\n'                | '5.000001\n'         | no  | yes          | yes  | no     | no    |
+| '123456.789012\n'    | '123456.789\n'       | no  | no           | yes  | no     | no    |
+| '0.000012\n'         | '0.00001\n'          | no  | yes          | no   | no     | no    |
+| '1000\n'             | '1_000\n'            | yes | no           | no   | no     | no    |
+| '5\n'                | '\uff15\n'           | yes | no           | no   | no     | no    |
+| '100000.4\n'         | '100000\n'           | no  | no           | no   | no     | no    |
+| '0.33\n'             | '0.34\n'             | no  | no           | no   | no     | no    |
+| '1\n2\n'             | '1\n'                | no  | no           | no   | no     | no    |
+| '1\n'                | '1\n2\n'             | no  | no           | no   | no     | no    |
+| '1\n'                | ''                   | no  | no           | no   | no     | no    |
+
+Where a mode differs from its source, since that takes wrong output for right, or right for wrong:
+
+| mode         | expected             | printed              | source | here | in the source      |
+|--------------|----------------------|----------------------|--------|------|--------------------|
+| apps         | '1 2\n'              | '2 1\n'              | yes    | no   | sets of words      |
+| apps         | '1\n2\n'             | '2\n1\n'             | yes    | no   | sets of lines      |
+| apps         | '1 1 2\n'            | '1 2\n'              | yes    | no   | sets of words      |
+| apps         | '100000\n'           | '100001\n'           | yes    | no   | floats, 1e-5 apart |
+| apps         | '100000.4\n'         | '100000\n'           | yes    | no   | floats, 1e-5 apart |
+| apps         | '0.0001\n'           | '0.0004\n'           | yes    | no   | rounds to 3 places |
+| apps         | '1 a\n'              | '1.0 a\n'            | no     | yes  | whole lines only   |
+| codecontests | '9007199254740993\n' | '9007199254740992\n' | yes    | no   | doubles            |
+| codecontests | 'nan 1\n'            | 'nan 1.0\n'          | no     | yes  | NaN is not NaN     |
+| codecontests | 'a b\n'              | 'a\fb\n'             | no     | yes  | no form feed       |
 
 Values of function problems are compared as JSON data: null, true and false, numbers, strings,
-arrays and objects are different kinds, so `true` is never 1. A number is a number: 2 equals 2.0,
-as in LiveCodeBench's `prediction == expected`. `codecontests` allows 1e-5 where either number is
-not whole; the other modes compare exactly.
+arrays and objects are different kinds, so `true` is never 1, as it is in LiveCodeBench's and APPS'
+`prediction == expected`. A number is a number: 2 equals 2.0, as it does there. `codecontests`
+allows 1e-5 where either number is not whole; the other modes compare exactly.
+
+| expected             | returned             | codecontests | other modes |
+|----------------------|----------------------|--------------|-------------|
+| 2                    | 2.0                  | yes          | yes         |
+| {"a": [], "b": null} | {"b": null, "a": []} | yes          | yes         |
+| NaN                  | NaN                  | yes          | yes         |
+| 0.3                  | 0.30000000000000004  | yes          | no          |
+| 9007199254740993     | 9007199254740992     | no           | no          |
+| 1                    | true                 | no           | no          |
+| 0                    | null                 | no           | no          |
+| 1                    | "1"                  | no           | no          |
+| [1]                  | 1                    | no           | no          |
+| [1, 2]               | [2, 1]               | no           | no          |
 """
 
 from __future__ import annotations
@@ -122,23 +180,53 @@ def _same_decimals(one: str, other: str) -> bool:
 
 
 def _codecontests(expected: str, actual: str) -> bool:
-    first, second = expected.lower().split(), actual.lower().split()
-    return len(first) == len(second) and all(
-        a == b or _close_tokens(a, b) for a, b in zip(first, second, strict=True)
+    return _all_match(expected.lower().split(), actual.lower().split(), _close_tokens)
+
+
+def _close_tokens(expected: str, actual: str) -> bool:
+    if _INTEGER.fullmatch(expected) and _INTEGER.fullmatch(actual):
+        return Decimal(expected) == Decimal(actual)
+    first, second = _finite(expected), _finite(actual)
+    return first is not None and second is not None and abs(first - second) < FLOAT_TOLERANCE
+
+
+def _apps(expected: str, actual: str) -> bool:
+    return _all_match(_filled_lines(expected), _filled_lines(actual), _apps_line)
+
+
+def _filled_lines(text: str) -> list[str]:
+    return [line for line in text.split("\n") if line.strip()]
+
+
+def _apps_line(expected: str, actual: str) -> bool:
+    return _all_match(expected.split(), actual.split(), _apps_tokens)
+
+
+def _apps_tokens(expected: str, actual: str) -> bool:
+    if _INTEGER.fullmatch(expected) or _INTEGER.fullmatch(actual):
+        return _close_tokens(expected, actual)
+    first, second = _finite(expected), _finite(actual)
+    # As numpy.allclose, with its defaults.
+    return (
+        first is not None and second is not None and abs(first - second) <= 1e-8 + 1e-5 * abs(first)
     )
 
 
-def _close_tokens(one: str, other: str) -> bool:
-    if _INTEGER.fullmatch(one) and _INTEGER.fullmatch(other):
-        return Decimal(one) == Decimal(other)
-    if "_" in one or "_" in other:  # Python's own, not a number in any output format
-        return False
+def _all_match(expected: list[str], actual: list[str], match: Callable[[str, str], bool]) -> bool:
+    return len(expected) == len(actual) and all(
+        one == other or match(one, other) for one, other in zip(expected, actual, strict=True)
+    )
+
+
+def _finite(token: str) -> float | None:
+    """The number that a token is; None for text, and for what overflows: it is not known."""
+    if "_" in token or not token.isascii():  # Python's own, not a number in any output format
+        return None
     try:
-        first, second = float(one), float(other)
+        number = float(token)
     except ValueError:
-        return False
-    # What overflows is not known well enough to be the same.
-    return math.isfinite(first) and math.isfinite(second) and abs(first - second) < FLOAT_TOLERANCE
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _tokens(expected: str, actual: str) -> bool:
@@ -152,6 +240,7 @@ def _exact(expected: str, actual: str) -> bool:
 _TEXT_MODES: dict[str, Callable[[str, str], bool]] = {
     "lcb": _lcb,
     "codecontests": _codecontests,
+    "apps": _apps,
     "exact": _exact,
     "tokens": _tokens,
 }
