@@ -1,4 +1,4 @@
-"""The command `cppo-trl`: show a trained policy at work, merge a role, start the quickstart.
+"""The command `cppo-trl`: show a policy at work, merge a role, verify programs, the quickstart.
 
 Imports of torch, transformers and peft stand inside the subcommands, so that `--help` and a
 mistyped option answer at once. Bad input gives exit status 2 and one line on standard error.
@@ -99,6 +99,60 @@ def _parser() -> argparse.ArgumentParser:
     )
     merge.set_defaults(run=_merge)
 
+    verify = commands.add_parser(
+        "verify",
+        help="run programs on the tests of their problems",
+        description="Runs each program on the tests of its problem, isolated, and writes one "
+        "verdict a line, in the order of the programs.",
+    )
+    verify.add_argument(
+        "--problems",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="problems, one JSON object a line: id, tests (a list of input and output), and where "
+        "needed fn_name, starter_code, time_limit, memory_limit",
+    )
+    verify.add_argument(
+        "--programs",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="programs, one JSON object a line: problem_id, code",
+    )
+    verify.add_argument(
+        "--output", required=True, type=Path, metavar="FILE", help="where the verdicts go"
+    )
+    verify.add_argument(
+        "--compare",
+        default=argparse.SUPPRESS,
+        metavar="MODE",
+        help="what counts as the expected output: lcb, codecontests, apps, exact or tokens; the "
+        "table stands in cppo_trl.verifier.compare (default: lcb)",
+    )
+    verify.add_argument(
+        "--workers",
+        default=argparse.SUPPRESS,
+        type=int,
+        metavar="N",
+        help="programs run at a time (default: all cores)",
+    )
+    verify.add_argument(
+        "--time-limit",
+        default=argparse.SUPPRESS,
+        type=float,
+        metavar="S",
+        help="CPU seconds for one test, where the problem sets none (default: 6)",
+    )
+    verify.add_argument(
+        "--memory-limit",
+        default=argparse.SUPPRESS,
+        type=int,
+        metavar="MB",
+        help="memory for one test, where the problem sets none (default: 1024)",
+    )
+    verify.set_defaults(run=_verify)
+
     quickstart = commands.add_parser(
         "quickstart",
         help="train and measure the coordination gap (in a checkout)",
@@ -143,7 +197,7 @@ def _read_problem(path: Path, index: int) -> Problem:
 
     try:
         problems = read_problems(path)
-    except (OSError, UnicodeDecodeError, ProblemError) as error:
+    except (OSError, ProblemError) as error:
         raise CommandError(f"--problems {path}: {_first_line(error)}") from error
     if not 0 <= index < len(problems):
         raise CommandError(f"--index {index}: {path} has problems 0 to {len(problems) - 1}")
@@ -197,6 +251,19 @@ def _merge(args: argparse.Namespace) -> int:
     except (OSError, ValueError) as error:
         raise CommandError(f"--policy {args.policy}: {_first_line(error)}") from error
     print(f"The {args.role} is a plain checkpoint now: {args.output}")
+    return 0
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from .verify_command import InputError, verify_files
+
+    # What was not given is not there: `CodeVerifier` has the defaults.
+    names = ("compare", "workers", "time_limit", "memory_limit")
+    options = {name: value for name, value in vars(args).items() if name in names}
+    try:
+        verify_files(args.problems, args.programs, args.output, **options)
+    except InputError as error:
+        raise CommandError(_first_line(error)) from error
     return 0
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import keyword
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -290,18 +290,27 @@ def read_problems(path: str | Path) -> list[Problem]:
         ProblemError: as `Problem.from_dict` and `validate_problems`, naming the line (from 1).
         OSError: the file cannot be read.
     """
-    problems = []
-    with open(path, encoding="utf-8") as lines:
+    return validate_problems(Problem.from_dict(row, where) for where, row in read_rows(path))
+
+
+def read_rows(path: str | Path) -> Iterator[tuple[str, Any]]:
+    """The place (as in "train.jsonl, line 3") and the value of each line of a JSONL file.
+
+    Blank lines are skipped.
+
+    Raises:
+        ProblemError: a line is not JSON.
+        OSError: the file cannot be read.
+    """
+    with open(path, "rb") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
             where = f"{Path(path).name}, line {number}"
             try:
-                row = json.loads(line)
-            except ValueError as error:
+                yield where, json.loads(line.decode("utf-8"))
+            except (ValueError, RecursionError) as error:
                 raise ProblemError(f"{where}: not JSON: {error}") from error
-            problems.append(Problem.from_dict(row, where))
-    return validate_problems(problems)
 
 
 def write_problems(problems: Iterable[Problem], path: str | Path) -> None:

@@ -1,0 +1,148 @@
+"""The command `cppo-trl verify`: programs and problems from files, verdicts to a file.
+
+    cppo-trl verify --problems P.jsonl --programs S.jsonl --output V.jsonl
+
+A row of P is a problem as `Problem.from_dict` takes it, of which `id` and `tests` are needed; a row
+of S is `{"problem_id", "code"}`, and more fields are left alone. V gets one row for each row of S,
+in order: `{"problem_id", "index", "status", "passed", "tests_passed", "tests_total",
+"first_failed", "cpu_seconds"}`. `index` is that of the program in S and `first_failed` that of a
+test, both from 0. `passed` is null where the verifier itself had trouble (`infrastructure`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from .problems import Problem, ProblemError, read_rows, validate_problems
+from .verifier import CodeVerifier, Status, Verdict
+
+
+class InputError(ValueError):
+    """Files or options that cannot be used; the message names the row, or the option."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """One row of S."""
+
+    problem_id: str
+    code: str
+
+
+def verify_files(problems: Path, programs: Path, output: Path, **options: Any) -> None:
+    """Verifies the programs, writes their verdicts to `output` and prints a summary.
+
+    `options` are those of `CodeVerifier`. All input is checked before any program runs.
+
+    Raises:
+        InputError: a file or an option cannot be used.
+    """
+    known = _read_problems(problems)
+    listed = _read_programs(programs, known)
+    if any(output.exists() and output.samefile(path) for path in (problems, programs)):
+        raise InputError(f"--output {output}: would replace what is read; name another file")
+    try:
+        verifier = CodeVerifier(**options)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    with verifier, _opened(output) as file:  # before hours of work, not after
+        verdicts = verifier.verify_many(
+            [known[program.problem_id] for program in listed],
+            [program.code for program in listed],
+            progress=True,
+        )
+        for index, (program, verdict) in enumerate(zip(listed, verdicts, strict=True)):
+            file.write(json.dumps(_row(index, program, verdict)) + "\n")
+    _print_summary(listed, verdicts)
+
+
+def _read_problems(path: Path) -> dict[str, Problem]:
+    problems = []
+    try:
+        for where, row in read_rows(path):
+            if isinstance(row, Mapping) and row.get("statement") is None:
+                row = {**row, "statement": ""}  # nothing is prompted with it
+            problems.append(Problem.from_dict(row, where))
+        return {problem.id: problem for problem in validate_problems(problems)}
+    except (OSError, ProblemError) as error:
+        raise InputError(f"--problems {path}: {error}") from error
+
+
+def _read_programs(path: Path, known: Mapping[str, Problem]) -> list[Program]:
+    try:
+        programs = [_program(where, row, known) for where, row in read_rows(path)]
+    except (OSError, ProblemError, InputError) as error:
+        raise InputError(f"--programs {path}: {error}") from error
+    if not programs:
+        raise InputError(f"--programs {path}: there are no programs; at least one is needed")
+    return programs
+
+
+def _program(where: str, row: object, known: Mapping[str, Problem]) -> Program:
+    if not isinstance(row, Mapping):
+        raise InputError(f"{where}: a program must be an object, not {type(row).__name__}")
+    for name in ("problem_id", "code"):
+        if name not in row:
+            raise InputError(f"{where}: field {name!r} is missing")
+    problem_id, code = row["problem_id"], row["code"]
+    if isinstance(problem_id, int) and not isinstance(problem_id, bool):
+        problem_id = str(problem_id)  # as with the ids of problems
+    if not isinstance(problem_id, str) or problem_id not in known:
+        shown = repr(problem_id)[:80]
+        raise InputError(f"{where}: field 'problem_id' is {shown}; it must be an id in --problems")
+    if not isinstance(code, str):
+        raise InputError(f"{where}: field 'code' is {repr(code)[:80]}; it must be text")
+    return Program(problem_id, code)
+
+
+def _opened(output: Path) -> TextIO:
+    try:
+        return open(output, "w", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"--output {output}: {error}") from error
+
+
+def _row(index: int, program: Program, verdict: Verdict) -> dict[str, Any]:
+    return {
+        "problem_id": program.problem_id,
+        "index": index,
+        "status": verdict.status.value,
+        "passed": None if verdict.status is Status.INFRASTRUCTURE else verdict.passed,
+        "tests_passed": verdict.tests_passed,
+        "tests_total": verdict.tests_total,
+        "first_failed": verdict.first_failed,
+        "cpu_seconds": round(verdict.cpu_seconds, 6),
+    }
+
+
+def _print_summary(programs: Sequence[Program], verdicts: Sequence[Verdict]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    counts = Counter(verdict.status for verdict in verdicts)
+    table = Table("Verdict")
+    table.add_column("Programs", justify="right")
+    table.add_column("Share", justify="right")
+    for status in Status:  # in its order, which begins with a pass
+        if counts[status]:
+            share = counts[status] / len(verdicts)
+            table.add_row(status.value, str(counts[status]), f"{share:.1%}")
+    table.add_section()
+    table.add_row("all", str(len(verdicts)), "100.0%")
+    tried = {program.problem_id for program in programs}
+    solved = {
+        program.problem_id
+        for program, verdict in zip(programs, verdicts, strict=True)
+        if verdict.passed
+    }
+    seconds = sum(verdict.cpu_seconds for verdict in verdicts)
+    console = Console()
+    console.print(table)
+    console.print(f"{len(solved)} of {len(tried)} problems solved, {seconds:.2f} s of CPU time.")
+    if counts[Status.INFRASTRUCTURE]:
+        console.print("'infrastructure' says nothing about a program: verify those again.")
