@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import json
 import re
 import shlex
 import subprocess
@@ -91,6 +92,9 @@ def test_command_works(command, session, qwen3_5_dir, tmp_path, monkeypatch, cap
         monkeypatch.chdir(folder)
         assert cppo_trl_command(arguments) == 0
         assert capfd.readouterr().out
+        if arguments[0] == "verify":
+            verdicts = map(json.loads, (folder / "verdicts.jsonl").read_text().splitlines())
+            assert [verdict["status"] for verdict in verdicts] == ["pass", "wrong_answer"]
 
 
 def test_links_lead_somewhere():
