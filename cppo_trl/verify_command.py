@@ -5,8 +5,9 @@
 A row of P is a problem as `Problem.from_dict` takes it, of which `id` and `tests` are needed; a row
 of S is `{"problem_id", "code"}`, and more fields are left alone. V gets one row for each row of S,
 in order: `{"problem_id", "index", "status", "passed", "tests_passed", "tests_total",
-"first_failed", "cpu_seconds"}`. `index` is that of the program in S and `first_failed` that of a
-test, both from 0. `passed` is null where the verifier itself had trouble (`infrastructure`).
+"first_failed", "cpu_seconds"}`. `problem_id` is as it stands in S, `index` is that of the program
+in S and `first_failed` that of a test, both from 0. `passed` is null where the verifier itself had
+trouble (`infrastructure`).
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ class InputError(ValueError):
 
 @dataclass(frozen=True)
 class Program:
-    """One row of S."""
+    """One row of S, with its problem; `problem_id` is as it stands there."""
 
-    problem_id: str
+    problem_id: str | int
+    problem: Problem
     code: str
 
 
@@ -52,7 +54,7 @@ def verify_files(problems: Path, programs: Path, output: Path, **options: Any) -
         raise InputError(str(error)) from error
     with verifier, _opened(output) as file:  # before hours of work, not after
         verdicts = verifier.verify_many(
-            [known[program.problem_id] for program in listed],
+            [program.problem for program in listed],
             [program.code for program in listed],
             progress=True,
         )
@@ -90,14 +92,15 @@ def _program(where: str, row: object, known: Mapping[str, Problem]) -> Program:
         if name not in row:
             raise InputError(f"{where}: field {name!r} is missing")
     problem_id, code = row["problem_id"], row["code"]
-    if isinstance(problem_id, int) and not isinstance(problem_id, bool):
-        problem_id = str(problem_id)  # as with the ids of problems
-    if not isinstance(problem_id, str) or problem_id not in known:
+    # A whole number stands for its digits, as in the ids of problems.
+    whole = isinstance(problem_id, int) and not isinstance(problem_id, bool)
+    problem = known.get(str(problem_id)) if whole or isinstance(problem_id, str) else None
+    if problem is None:
         shown = repr(problem_id)[:80]
         raise InputError(f"{where}: field 'problem_id' is {shown}; it must be an id in --problems")
     if not isinstance(code, str):
         raise InputError(f"{where}: field 'code' is {repr(code)[:80]}; it must be text")
-    return Program(problem_id, code)
+    return Program(problem_id, problem, code)
 
 
 def _opened(output: Path) -> TextIO:
@@ -134,9 +137,9 @@ def _print_summary(programs: Sequence[Program], verdicts: Sequence[Verdict]) -> 
             table.add_row(status.value, str(counts[status]), f"{share:.1%}")
     table.add_section()
     table.add_row("all", str(len(verdicts)), "100.0%")
-    tried = {program.problem_id for program in programs}
+    tried = {program.problem.id for program in programs}
     solved = {
-        program.problem_id
+        program.problem.id
         for program, verdict in zip(programs, verdicts, strict=True)
         if verdict.passed
     }

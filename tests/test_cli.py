@@ -231,7 +231,7 @@ def test_verify_writes_one_verdict_for_each_program_in_order(verify, tmp_path):
     assert all(row.pop("cpu_seconds") >= 0 for row in rows)
     assert rows == [
         {
-            "problem_id": str(problem_id),
+            "problem_id": problem_id,
             "index": index,
             "status": status,
             "passed": status == "pass",
