@@ -30,6 +30,18 @@ def verifier() -> Iterator[CodeVerifier]:
         yield verifier
 
 
+@pytest.fixture(scope="module")
+def apps_verifier() -> Iterator[CodeVerifier]:
+    with CodeVerifier(time_limit=3, compare="apps") as verifier:
+        yield verifier
+
+
+@pytest.fixture(scope="module")
+def codecontests_verifier() -> Iterator[CodeVerifier]:
+    with CodeVerifier(time_limit=3, compare="codecontests") as verifier:
+        yield verifier
+
+
 def rows(path: str) -> list[dict[str, Any]]:
     opened = gzip.open if path.endswith(".gz") else open
     with opened(DATA / path, "rt", encoding="utf-8") as lines:
@@ -67,18 +79,18 @@ def apps() -> list[Problem]:
     return [apps_problem(folder) for folder in sorted((DATA / "apps" / "train").iterdir())]
 
 
-def test_all_gold_solutions_of_apps_pass(verifier: CodeVerifier, apps: list[Problem]) -> None:
+def test_all_gold_solutions_of_apps_pass(apps_verifier: CodeVerifier, apps: list[Problem]) -> None:
     labelled = []
     for problem in apps:
         path = DATA / "apps" / "train" / problem.id / "solutions.json"
         for index, code in enumerate(json.loads(path.read_text())):
             labelled.append((f"{problem.id}/{index}", problem, code, True))
     assert len(labelled) == 101
-    assert misjudged(verifier, labelled) == []
+    assert misjudged(apps_verifier, labelled) == []
 
 
 def test_labelled_candidates_of_apps_get_their_label(
-    verifier: CodeVerifier, apps: list[Problem]
+    apps_verifier: CodeVerifier, apps: list[Problem]
 ) -> None:
     # baseline_solutions.json holds the same programs wrapped in a function that is never called.
     labelled = []
@@ -87,10 +99,10 @@ def test_labelled_candidates_of_apps_get_their_label(
         for index, row in enumerate(json.loads(path.read_text())):
             labelled.append((f"{problem.id}/{index}", problem, row["code"], row["result"] is True))
     assert len(labelled) == 83
-    assert misjudged(verifier, labelled) == []
+    assert misjudged(apps_verifier, labelled) == []
 
 
-def test_the_known_traps_of_apps_are_met(verifier: CodeVerifier, apps: list[Problem]) -> None:
+def test_the_known_traps_of_apps_are_met(apps_verifier: CodeVerifier, apps: list[Problem]) -> None:
     # The official tester wraps programs in a function, so these pass there: they must here.
     for problem in apps:
         path = DATA / "apps" / "train" / problem.id / "solutions.json"
@@ -98,7 +110,7 @@ def test_the_known_traps_of_apps_are_met(verifier: CodeVerifier, apps: list[Prob
         assert len(returning) == TOP_LEVEL_RETURN.get(problem.id, 0)
         assert all(
             verdict.passed
-            for verdict in verifier.verify_many([problem] * len(returning), returning)
+            for verdict in apps_verifier.verify_many([problem] * len(returning), returning)
         )
 
 
@@ -111,7 +123,7 @@ def compiles(code: str) -> bool:
 
 
 def test_programs_for_codecontests_get_their_label_and_fail_where_measured(
-    verifier: CodeVerifier,
+    codecontests_verifier: CodeVerifier,
 ) -> None:
     problems = {}
     for row in rows("codecontests/sandboxfusion_train20.jsonl"):
@@ -121,7 +133,7 @@ def test_programs_for_codecontests_get_their_label_and_fail_where_measured(
         ]
         problems[row["id"]] = Problem(f"train {row['id']}", "", tuple(tests))
     programs = rows("codecontests/own_solutions_train8.jsonl")
-    verdicts = verifier.verify_many(
+    verdicts = codecontests_verifier.verify_many(
         [problems[row["id"]] for row in programs], [row["code"] for row in programs]
     )
     assert len(programs) == 26
