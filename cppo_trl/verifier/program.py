@@ -11,6 +11,7 @@ ended well, which `os._exit(0)` says as well, and answers are compared elsewhere
 
 from __future__ import annotations
 
+import _signal  # `signal.getsignal` makes an enum of each answer, which takes a tenth of a ms
 import _thread
 import atexit
 import builtins
@@ -45,7 +46,11 @@ def install_builtins() -> None:
 
 
 def run(
-    code: types.CodeType, fn_name: str | None, names: Mapping[str, Any], first_copy: int
+    code: types.CodeType,
+    fn_name: str | None,
+    names: Mapping[str, Any],
+    first_copy: int,
+    state: State,
 ) -> None:
     """Runs the program on one test after another; never returns.
 
@@ -55,9 +60,9 @@ def run(
         names: that a function problem is given.
         first_copy: where the copies of the descriptors 0 to 2, or 3, begin: a test that closes
             them, as `open(0).read()` does, does not leave the next one without.
+        state: of an interpreter that has not run the program.
     """
     last = 2 if fn_name is None else RESULT
-    state = _State()
     status = 1
     try:
         while True:
@@ -86,20 +91,25 @@ def _end_test() -> None:
     _kill(_pid(), signal.SIGSTOP)
 
 
-class _State:
-    """What one test of a program may not leave to the next; the rest is for fresh processes."""
+class State:
+    """What one test of a program may not leave to the next; the rest is for fresh processes.
+
+    Made by the zygote, before it forks: a page of memory that a child does not write to is one that
+    the kernel does not copy.
+    """
 
     def __init__(self) -> None:
         self._builtins = dict(builtins.__dict__)
-        self._signals = [signal.getsignal(number) for number in range(1, signal.NSIG)]
+        self._signals = [_signal.getsignal(number) for number in range(1, signal.NSIG)]
         self._environment = dict(os.environ)
         self._path = list(sys.path)
         self.ended_threads = False
         self._hooks = (sys.excepthook, sys.displayhook, threading.excepthook)
 
     def reset(self) -> None:
-        builtins.__dict__.clear()
-        builtins.__dict__.update(self._builtins)
+        if builtins.__dict__ != self._builtins:
+            builtins.__dict__.clear()
+            builtins.__dict__.update(self._builtins)
         if os.environ != self._environment:
             os.environ.clear()
             os.environ.update(self._environment)
@@ -121,11 +131,11 @@ class _State:
             or sys.gettrace() is not None
             or sys.getprofile() is not None
             or any(signal.getitimer(kind)[0] for kind in range(3))
-            or self._signals != [signal.getsignal(number) for number in range(1, signal.NSIG)]
+            or self._signals != [_signal.getsignal(number) for number in range(1, signal.NSIG)]
         )
 
 
-def _run_script(code: types.CodeType, state: _State) -> int:
+def _run_script(code: types.CodeType, state: State) -> int:
     """Runs the program as `__main__`, then what an interpreter does at its end; the exit code."""
     names = _new_module("__main__")
     stdout = sys.stdout

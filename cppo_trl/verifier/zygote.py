@@ -121,8 +121,10 @@ class Zygote:
         self._first_copy = first_copy
         self._poll = select.poll()
         self._poll.register(control, select.POLLIN | select.POLLHUP)
-        # What every child needs before it is locked in.
-        self._null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        self._statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+        self._state = program.State()
+        # Standard input and output of functions.
+        self.null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
 
     def answer(
         self,
@@ -201,9 +203,17 @@ class Zygote:
             if self.is_told_to_stop():
                 return
 
-    def fork(self, job: dict[str, Any], files: tuple[int, ...]) -> int:
-        """The number of a new child, locked in, that has `files` as its descriptors."""
-        space, _ = limits.memory_pages()
+    def memory_pages(self) -> tuple[int, int]:
+        """(address space, resident) of this process in bytes."""
+        fields = os.pread(self._statm, 200, 0).split()
+        page = resource.getpagesize()
+        return int(fields[0]) * page, int(fields[1]) * page
+
+    def fork(self, job: dict[str, Any], files: tuple[int, ...], space: int) -> int:
+        """The number of a new child, locked in, that has `files` as its descriptors.
+
+        `space` is the address space of this process, which the limit is on top of.
+        """
         zygote = os.getpid()
         if pid := os.fork():
             return pid
@@ -234,7 +244,7 @@ class Zygote:
                     names[name] = getattr(names[name], attribute)
             code = CANNOT_COMPILE
             compiled = compile_program(job["code"], script=job["fn_name"] is None)
-            program.run(compiled, job["fn_name"], names, self._first_copy)
+            program.run(compiled, job["fn_name"], names, self._first_copy, self._state)
         except SyntaxError as error:
             _complain(f"{type(error).__name__}: {error.msg} (line {error.lineno})")
         except BaseException as error:
@@ -257,14 +267,14 @@ class _Child:
         self._files = [os.memfd_create(name) for name in ("in", "out", "err")]
         given, output, errors = self._files
         if self._is_function:
-            null = zygote._null
+            null = zygote.null
             files: tuple[int, ...] = (null, null, errors, output)
         else:
             files = (given, output, errors)
         self.failed = False
-        _, self._base = limits.memory_pages()
+        space, self._base = zygote.memory_pages()
         self._peak = 0
-        self.pid = zygote.fork(job, files)
+        self.pid = zygote.fork(job, files, space)
 
     def starts(self) -> bool:
         """Waits until the program is compiled; if it is not, answers so."""

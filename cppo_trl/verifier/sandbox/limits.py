@@ -13,14 +13,6 @@ PROCESSES = 4096  # for all processes of the user together: a lower one would hi
 RESERVED_SPACE = 768 * MB
 
 
-def memory_pages(pid: int | str = "self") -> tuple[int, int]:
-    """(address space, resident) of a process in bytes; raises OSError."""
-    with open(f"/proc/{pid}/statm", "rb", buffering=0) as file:
-        fields = file.read(200).split()
-    page = resource.getpagesize()
-    return int(fields[0]) * page, int(fields[1]) * page
-
-
 def apply(space: int, output: int, cpu_seconds: int) -> None:
     """Sets the limits, the hard ones as well: bytes of address space and of any file, CPU time.
 
