@@ -3,11 +3,13 @@
 from cppo_trl.verifier.code_verifier import CodeVerifier
 from cppo_trl.verifier.compare import COMPARE_MODES, outputs_match, values_match
 from cppo_trl.verifier.extract import extract_code
+from cppo_trl.verifier.pool import SandboxError
 from cppo_trl.verifier.verdict import Status, Verdict
 
 __all__ = [
     "COMPARE_MODES",
     "CodeVerifier",
+    "SandboxError",
     "Status",
     "Verdict",
     "extract_code",

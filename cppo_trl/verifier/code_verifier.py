@@ -19,9 +19,9 @@ from typing import Any
 
 from cppo_trl.problems import Problem
 from cppo_trl.verifier.compare import COMPARE_MODES, outputs_match, parse_json, values_match
-from cppo_trl.verifier.engine import CompileError, Engine, Limits, Run
+from cppo_trl.verifier.engine import CompileError, Engine, Limits, ProgramVanished, Run
 from cppo_trl.verifier.extract import extract_code
-from cppo_trl.verifier.messages import EngineError, ProgramVanished
+from cppo_trl.verifier.pool import EngineError
 from cppo_trl.verifier.prepare import Prepared, prepare
 from cppo_trl.verifier.verdict import Status, Verdict
 
@@ -51,9 +51,14 @@ class CodeVerifier:
         cache_size: verdicts remembered, so that a program met again is not run again; 0 for none.
         output_limit: MB that a test may print, or write to any one file; where a test asks for
             more, more is allowed.
+        unsafe: run programs even where system calls cannot be filtered (seccomp); they can then do
+            what this user can.
+        fresh_process: a process for each test, at five times the cost; otherwise a program's tests
+            share one while they pass, and a later failure counts only if a fresh one confirms it.
 
     Raises:
         ValueError: an argument is out of range; the message says what is allowed.
+        SandboxError: on first use, where programs cannot be kept in and `unsafe` is not set.
     """
 
     __name__ = "code_verifier"  # TRL names metrics after the reward function
@@ -66,6 +71,8 @@ class CodeVerifier:
         compare: str = "lcb",
         cache_size: int = 100_000,
         output_limit: int = 64,
+        unsafe: bool = False,
+        fresh_process: bool = False,
     ) -> None:
         if workers is None:
             workers = available_cores()
@@ -79,6 +86,8 @@ class CodeVerifier:
         self.workers = workers
         self.compare = compare
         self.cache_size = cache_size
+        self.unsafe = unsafe
+        self.fresh_process = fresh_process
         defaults = Limits(float(time_limit), memory_limit, output_limit)
         self._prepared = lru_cache(PREPARED_PROBLEMS)(partial(prepare, defaults=defaults))
         self._cache: OrderedDict[bytes, Verdict] = OrderedDict()
@@ -87,7 +96,7 @@ class CodeVerifier:
 
     def _start(self) -> None:
         self._lock = threading.Lock()
-        self._engine = Engine()
+        self._engine = Engine(self.unsafe)
         self._pool: ThreadPoolExecutor | None = None
         self._process = os.getpid()
 
@@ -246,26 +255,43 @@ class CodeVerifier:
 
     def _attempt(self, prepared: Prepared, program: str) -> tuple[Verdict, bool]:
         """A verdict, and whether it is certain or another attempt may come out differently."""
-        total = len(prepared.inputs)
-        passed, cpu = 0, 0.0
-        runs = self._engine.run(program, prepared.inputs, prepared.limits, prepared.fn_name)
+        total, fresh = len(prepared.inputs), self.fresh_process
+        cpu = [0.0] * total  # seconds of each test
+        peak, passed = 0.0, 0
         try:
-            with closing(runs):
-                for run, expected in zip(runs, prepared.expected, strict=True):
-                    cpu += run.cpu_seconds
-                    status, message = self._grade(run, expected, prepared.fn_name is not None)
-                    if status is not Status.PASS:
-                        return Verdict(status, passed, total, passed, cpu, message), True
-                    passed += 1
+            while True:
+                start, failure = passed, None
+                runs = self._engine.run(
+                    program, prepared.inputs[start:], prepared.limits, prepared.fn_name, fresh
+                )
+                with closing(runs):
+                    for run, expected in zip(runs, prepared.expected[start:], strict=True):
+                        cpu[passed], peak = run.cpu_seconds, max(peak, run.peak_memory)
+                        failure = self._failure(run, expected, prepared.fn_name is not None)
+                        if failure is not None:
+                            break
+                        passed += 1
+                if failure is None:
+                    return Verdict(Status.PASS, passed, total, None, sum(cpu), "", peak), True
+                status, message = failure
+                if fresh or passed == start:  # in a process of its own
+                    verdict = Verdict(status, passed, total, passed, sum(cpu), message, peak)
+                    return verdict, True
+                # An earlier test in the same process may be to blame, so the failure counts only
+                # if it comes again in a fresh one. Memory is measured at the end of a process.
+                if status is Status.MEMORY_LIMIT:
+                    passed, fresh, peak = start, True, 0.0
         except CompileError as error:
             return Verdict(Status.COMPILE_ERROR, 0, total, message=str(error)), True
         except ProgramVanished as error:
-            return Verdict(Status.RUNTIME_ERROR, passed, total, passed, cpu, str(error)), False
+            message = str(error)
+            return Verdict(Status.RUNTIME_ERROR, passed, total, passed, sum(cpu), message), False
         except EngineError as error:
-            return Verdict(Status.INFRASTRUCTURE, passed, total, None, cpu, str(error)), False
-        return Verdict(Status.PASS, passed, total, None, cpu), True
+            message = str(error)
+            return Verdict(Status.INFRASTRUCTURE, passed, total, None, sum(cpu), message), False
 
-    def _grade(self, run: Run, expected: Any, is_value: bool) -> tuple[Status, str]:
+    def _failure(self, run: Run, expected: Any, is_value: bool) -> tuple[Status, str] | None:
+        """What is wrong with a run, None when nothing is."""
         if run.failure is not None:
             return run.failure, run.message
         output = run.output.decode("utf-8", "surrogateescape")
@@ -277,7 +303,7 @@ class CodeVerifier:
             except ValueError:
                 return Status.WRONG_ANSWER, run.message or "the program ended without a result"
         if right:
-            return Status.PASS, ""
+            return None
         wanted = reprlib.repr(expected) if is_value else _short(expected)
         return Status.WRONG_ANSWER, f"got {_short(output)}, expected {wanted}"
 

@@ -1,8 +1,8 @@
 """What a program needs loaded before it runs, told from its text.
 
-Modules that many programs import are loaded once for all tests of a program, which saves most of
-the time that a short program takes. Function problems get the names that LeetCode's and
-LiveCodeBench's graders import for every solution; solutions use `List` without importing it.
+Modules that many programs import are loaded once, by the zygote, which saves most of the time that
+a short program takes. Function problems get the names that LeetCode's and LiveCodeBench's graders
+import for every solution; solutions use `List` without importing it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,18 @@ from __future__ import annotations
 import re
 import sys
 
-# Free of effects at import, and safe to fork after; the last line is third-party.
+# In every zygote from its start: what programs import, and what the library itself imports late.
+PRELOADED = tuple(
+    """
+    __future__ _strptime abc array bisect cmath collections contextlib copy copyreg dataclasses
+    datetime decimal encodings.ascii encodings.latin_1 enum fractions functools heapq inspect io
+    itertools json linecache locale math numbers operator os pathlib pickle queue random re
+    statistics string struct sys textwrap threading time traceback types typing warnings
+    concurrent.futures.thread
+    """.split()
+)
+# Loaded when the first program asks: free of effects at import, and safe to fork after; the last
+# line is third-party.
 _LOADED_ONCE = """
     __future__ abc array bisect cmath collections contextlib copy copyreg csv dataclasses datetime
     decimal enum fractions functools heapq inspect io itertools json math numbers operator os
@@ -18,6 +29,7 @@ _LOADED_ONCE = """
     types typing warnings
     numpy scipy sympy networkx sortedcontainers pandas
 """
+_SPEAKING = ("antigravity", "idlelib", "this", "turtledemo")  # that do something when imported
 _IMPORT = re.compile(
     r"^[ \t]*(?:from[ \t]+(\w+)[\w.]*[ \t]+import\b|import[ \t]+([\w., \t]+))", re.MULTILINE
 )
@@ -65,6 +77,15 @@ def imported_modules(program: str) -> set[str]:
 def modules_to_load(program: str) -> tuple[str, ...]:
     """The modules that the program imports and that may be loaded once for all its tests."""
     return tuple(sorted(imported_modules(program).intersection(_LOADED_ONCE.split())))
+
+
+def modules_to_load_late(program: str) -> tuple[str, ...]:
+    """Other modules of the standard library that the program imports.
+
+    They are loaded for the program alone, where it may not open files itself.
+    """
+    known = sys.stdlib_module_names - set(_LOADED_ONCE.split()) - set(_SPEAKING)
+    return tuple(sorted(imported_modules(program) & known))
 
 
 def needs_site_packages(program: str) -> bool:

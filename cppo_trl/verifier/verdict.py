@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -27,7 +27,8 @@ class Verdict:
     A failure stops the remaining tests, so `tests_passed` counts those before `first_failed`
     (counted from 0; None when no test failed by itself: pass, no code, code that does not
     compile, trouble of ours). `cpu_seconds` is the CPU time of the tests that ran, summed.
-    `message` says what went wrong, for people to read.
+    `message` says what went wrong, for people to read. `peak_memory` is in MB, above what a process
+    that does nothing has; two runs never agree on it, so it takes no part in comparisons.
     """
 
     status: Status
@@ -36,6 +37,7 @@ class Verdict:
     first_failed: int | None = None
     cpu_seconds: float = 0.0
     message: str = ""
+    peak_memory: float = field(default=0.0, compare=False)
 
     @property
     def passed(self) -> bool:

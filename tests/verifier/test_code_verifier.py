@@ -8,8 +8,8 @@ import os
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ import pytest
 from cppo_trl.problems import Problem, ProblemError, TestCase
 from cppo_trl.verifier import CodeVerifier, Status, Verdict
 from cppo_trl.verifier.code_verifier import available_cores
+from cppo_trl.verifier.engine import Run
 
 SUM = Problem("sum", "", (TestCase("1 2\n", "3\n"), TestCase("10 20\n", "30\n")))
 RIGHT = "a, b = map(int, input().split())\nprint(a + b)\n"
@@ -29,13 +30,18 @@ def verifier() -> Iterator[CodeVerifier]:
         yield verifier
 
 
-def logging(path: Path, text: str = "") -> str:
-    """A right program that leaves a line in a file, test by test."""
-    return f"print({text!r}, file=open({str(path)!r}, 'a'))\n{RIGHT}"
+def count_runs(verifier: CodeVerifier, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How many tests each program is run on from now on."""
+    counts: Counter[str] = Counter()
+    run = verifier._engine.run
 
+    def counting(program: str, *args: Any) -> Iterator[Run]:
+        for outcome in run(program, *args):
+            counts[program] += 1
+            yield outcome
 
-def lines(path: Path) -> int:
-    return path.read_text().count("\n") if path.exists() else 0
+    monkeypatch.setattr(verifier._engine, "run", counting)
+    return counts
 
 
 def test_verdicts_come_in_the_order_of_the_programs(verifier: CodeVerifier) -> None:
@@ -61,15 +67,18 @@ def test_nothing_to_verify_gives_nothing(verifier: CodeVerifier) -> None:
     assert verifier.verify_completions([], []) == []
 
 
-def test_equal_programs_for_a_problem_run_once(verifier: CodeVerifier, tmp_path: Path) -> None:
-    log = tmp_path / "log"
+def test_equal_programs_for_a_problem_run_once(
+    verifier: CodeVerifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = f"{RIGHT}# once"
+    counts = count_runs(verifier, monkeypatch)
     same = Problem("other id", "other statement", SUM.tests)
     other = Problem("sum", "", SUM.tests[:1])
-    verdicts = verifier.verify_many([SUM, SUM, same, other], [logging(log)] * 4)
-    assert lines(log) == 2 + 1
+    verdicts = verifier.verify_many([SUM, SUM, same, other], [program] * 4)
+    assert counts[program] == 2 + 1
     assert [verdict.tests_total for verdict in verdicts] == [2, 2, 2, 1]
-    verifier.verify(SUM, logging(log))
-    assert lines(log) == 3
+    verifier.verify(SUM, program)
+    assert counts[program] == 3
 
 
 @pytest.mark.parametrize(
@@ -82,26 +91,29 @@ def test_equal_programs_for_a_problem_run_once(verifier: CodeVerifier, tmp_path:
     ],
 )
 def test_whatever_a_verdict_depends_on_makes_another_run(
-    verifier: CodeVerifier, tmp_path: Path, other: Problem
+    monkeypatch: pytest.MonkeyPatch, other: Problem
 ) -> None:
-    log = tmp_path / "log"
-    verifier.verify_many([SUM, other], [logging(log)] * 2)
-    assert lines(log) == 4
+    with CodeVerifier(workers=2) as verifier:
+        counts = count_runs(verifier, monkeypatch)
+        verifier.verify_many([SUM, other], [RIGHT] * 2)
+    assert counts[RIGHT] == 4
 
 
-def test_the_cache_forgets_the_verdict_used_longest_ago(tmp_path: Path) -> None:
-    logs = [tmp_path / name for name in "abc"]
+def test_the_cache_forgets_the_verdict_used_longest_ago(monkeypatch: pytest.MonkeyPatch) -> None:
+    programs = [f"{RIGHT}# {name}" for name in "abc"]
     with CodeVerifier(cache_size=2) as verifier:
+        counts = count_runs(verifier, monkeypatch)
         for index in (0, 1, 0, 2, 0, 1):
-            verifier.verify(SUM, logging(logs[index]))
-    assert [lines(log) // 2 for log in logs] == [1, 2, 1]
+            verifier.verify(SUM, programs[index])
+    assert [counts[program] // 2 for program in programs] == [1, 2, 1]
 
 
-def test_without_a_cache_programs_run_again(tmp_path: Path) -> None:
+def test_without_a_cache_programs_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
     with CodeVerifier(cache_size=0) as verifier:
+        counts = count_runs(verifier, monkeypatch)
         for _ in range(2):
-            verifier.verify(SUM, logging(tmp_path / "log"))
-    assert lines(tmp_path / "log") == 4
+            verifier.verify(SUM, RIGHT)
+    assert counts[RIGHT] == 4
 
 
 def test_limits_of_the_problem_go_before_the_verifiers() -> None:

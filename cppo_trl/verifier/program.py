@@ -1,0 +1,253 @@
+"""A program as it runs in a child of the zygote: a real `__main__`, test after test.
+
+Descriptors 0, 1 and 2 are files in memory; for a function problem 0 and 1 are empty ones, and 3
+holds the arguments (one JSON value a line) before and the result (JSON) after the call. A test ends
+well by stopping this process, which the zygote waits for, and wakes for the next one; any other
+end of a test is an end of the process, with the exit code that the program alone would have.
+
+Nothing here is out of the program's reach, and need not be: all that it could forge is that it
+ended well, which `os._exit(0)` says as well, and answers are compared elsewhere.
+"""
+
+from __future__ import annotations
+
+import _signal  # `signal.getsignal` makes an enum of each answer, which takes a tenth of a ms
+import _thread
+import atexit
+import builtins
+import gc
+import io
+import json
+import os
+import signal
+import sys
+import threading
+import types
+from collections.abc import Mapping
+from typing import Any
+
+from cppo_trl.verifier.source import FILE
+from cppo_trl.verifier.streams import install_open, reset_standard_streams
+
+RESULT = 3  # the descriptor of a function's arguments and result
+_STACK = 8 << 20  # of threads, unless the program says otherwise; the main one has all it needs
+
+_leave, _kill, _pid = os._exit, os.kill, os.getpid
+
+
+def install_builtins() -> None:
+    """What `site` would define, and names of devices that work without opening them."""
+    if not hasattr(builtins, "exit"):
+        import _sitebuiltins
+
+        builtins.exit = _sitebuiltins.Quitter("exit", "Ctrl-D")
+        builtins.quit = _sitebuiltins.Quitter("quit", "Ctrl-D")
+    install_open()
+
+
+def run(
+    code: types.CodeType,
+    fn_name: str | None,
+    names: Mapping[str, Any],
+    first_copy: int,
+    state: State,
+) -> None:
+    """Runs the program on one test after another; never returns.
+
+    Args:
+        code: of the program.
+        fn_name: the function to call, None for standard input and output.
+        names: that a function problem is given.
+        first_copy: where the copies of the descriptors 0 to 2, or 3, begin: a test that closes
+            them, as `open(0).read()` does, does not leave the next one without.
+        state: of an interpreter that has not run the program.
+    """
+    last = 2 if fn_name is None else RESULT
+    status = 1
+    try:
+        while True:
+            _end_test()
+            for file in range(last + 1):
+                os.dup2(first_copy + file, file)
+            os.closerange(last + 1, 64)
+            state.reset()
+            status = (
+                _run_script(code, state) if fn_name is None else _run_function(code, fn_name, names)
+            )
+            if status or state.is_worn():
+                break
+    except BaseException as error:
+        status = 1
+        describe(error)
+    finally:
+        while True:
+            try:
+                _leave(status)
+            except BaseException:  # a signal handler of the program's
+                pass
+
+
+def _end_test() -> None:
+    _kill(_pid(), signal.SIGSTOP)
+
+
+class State:
+    """What one test of a program may not leave to the next; the rest is for fresh processes.
+
+    Made by the zygote, before it forks: a page of memory that a child does not write to is one that
+    the kernel does not copy.
+    """
+
+    def __init__(self) -> None:
+        self._builtins = dict(builtins.__dict__)
+        self._signals = [_signal.getsignal(number) for number in range(1, signal.NSIG)]
+        self._environment = dict(os.environ)
+        self._path = list(sys.path)
+        self.ended_threads = False
+        self._hooks = (sys.excepthook, sys.displayhook, threading.excepthook)
+
+    def reset(self) -> None:
+        if builtins.__dict__ != self._builtins:
+            builtins.__dict__.clear()
+            builtins.__dict__.update(self._builtins)
+        if os.environ != self._environment:
+            os.environ.clear()
+            os.environ.update(self._environment)
+        sys.path[:] = self._path
+        sys.excepthook, sys.displayhook, threading.excepthook = self._hooks
+        sys.setrecursionlimit(1000)
+        sys.set_int_max_str_digits(0)
+        _thread.stack_size(_STACK)
+        gc.enable()
+        reset_standard_streams()
+        sys.argv = [FILE]
+
+    def is_worn(self) -> bool:
+        """Whether something is left that only a new process is free of."""
+        return (
+            self.ended_threads
+            or threading.active_count() > 1
+            or _thread._count() > 0
+            or sys.gettrace() is not None
+            or sys.getprofile() is not None
+            or any(signal.getitimer(kind)[0] for kind in range(3))
+            or self._signals != [_signal.getsignal(number) for number in range(1, signal.NSIG)]
+        )
+
+
+def _run_script(code: types.CodeType, state: State) -> int:
+    """Runs the program as `__main__`, then what an interpreter does at its end; the exit code."""
+    names = _new_module("__main__")
+    stdout = sys.stdout
+    status = 0
+    try:
+        exec(code, names)
+    except SystemExit as stop:
+        status = _exit_status(stop.code)
+    except BaseException as error:
+        status = 1
+        describe(error)
+    try:
+        if threading.active_count() > 1:
+            state.ended_threads = True
+            threading._shutdown()
+        atexit._run_exitfuncs()
+    except BaseException as error:
+        describe(error)
+    files = [value for value in names.values() if isinstance(value, io.BufferedWriter)]
+    files += [value for value in names.values() if isinstance(value, io.TextIOWrapper)]
+    for file in (*files[::-1], stdout):
+        try:
+            if not file.closed:
+                file.flush()
+        except (OSError, ValueError):
+            pass
+    if not state.ended_threads:  # daemons would find their names gone
+        sys.modules.pop("__main__", None)
+        names.clear()
+    try:
+        if sys.stdout is not None and not getattr(sys.stdout, "closed", False):
+            sys.stdout.flush()
+    except BaseException as error:
+        describe(error)
+        return 120  # as the interpreter's own
+    return status
+
+
+def _exit_status(code: object) -> int:
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return code & 0xFF
+    _write(2, f"\n{code}".encode("utf-8", "replace"))
+    return 1
+
+
+def _run_function(code: types.CodeType, name: str, provided: Mapping[str, Any]) -> int:
+    """Calls the function on the arguments in `RESULT` and leaves its result there; exit code."""
+    with open(
+        RESULT, encoding="utf-8", errors="surrogatepass", newline="\n", closefd=False
+    ) as file:
+        arguments = [json.loads(line) for line in file if line.strip()]
+    os.ftruncate(RESULT, 0)
+    names = _new_module("solution")
+    names.update(provided)
+    exec(code, names)
+    holder = names.get("Solution")
+    if isinstance(holder, type) and hasattr(holder, name):
+        function = getattr(holder(), name)
+    elif name in names:
+        function = names[name]
+    else:
+        _write(2, f"\nNameError: no function {name!r} and no Solution.{name}".encode())
+        return 1
+    result = function(*arguments)
+    try:
+        text = json.dumps(result, default=_plain).encode("ascii")
+    except (TypeError, ValueError, RecursionError) as error:
+        _write(2, f"\n{error}".encode("utf-8", "replace"))
+        return 0  # the run is fine, its answer is nothing that could be right
+    os.lseek(RESULT, 0, os.SEEK_SET)
+    os.ftruncate(RESULT, 0)
+    _write(RESULT, text)
+    return 0
+
+
+def _plain(value: object) -> Any:
+    """Called for what JSON does not know; numpy's scalars are numbers to every grader."""
+    if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
+        return value.item()
+    raise TypeError(f"the result holds a {type(value).__name__}, which is not plain JSON data")
+
+
+def _new_module(name: str) -> dict[str, Any]:
+    module = types.ModuleType(name)
+    module.__builtins__ = builtins
+    module.__file__ = FILE
+    sys.modules[name] = module
+    return module.__dict__
+
+
+def describe(error: BaseException) -> None:
+    """Writes the last line of standard error: what was raised, and where in the program."""
+    line, entry = None, error.__traceback__
+    while entry is not None:
+        if entry.tb_frame.f_code.co_filename == FILE:
+            line = entry.tb_lineno
+        entry = entry.tb_next
+    error.__traceback__ = error.__context__ = None  # they hold on to memory that is needed below
+    name = "MemoryError" if isinstance(error, MemoryError) else type(error).__name__
+    try:
+        text = f"{name}: {error}"[:300].replace("\n", " ").removesuffix(": ")
+        where = "" if line is None else f" (line {line})"
+        _write(2, f"\n{text}{where}".encode("utf-8", "replace"))
+    except BaseException:
+        try:
+            _write(2, b"\n" + name.encode("utf-8", "replace"))
+        except OSError:
+            pass  # it closed its standard error
+
+
+def _write(file: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(file, data) :]

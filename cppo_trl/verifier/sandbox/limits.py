@@ -1,0 +1,41 @@
+"""Resource limits of a process that runs a program."""
+
+from __future__ import annotations
+
+import os
+import resource
+
+MB = 1 << 20
+OPEN_FILES = 64
+PROCESSES = 4096  # for all processes of the user together: a lower one would hit the trainer
+# Address space that is reserved but not touched (stacks of threads, arenas of malloc) is no memory
+# in use; solutions that recurse in a thread with a stack of 512 MB are common.
+RESERVED_SPACE = 768 * MB
+
+
+def apply(space: int, output: int, cpu_seconds: int) -> None:
+    """Sets the limits, the hard ones as well: bytes of address space and of any file, CPU time.
+
+    The CPU limit is for the case that the zygote, which measures exactly, cannot.
+
+    Raises:
+        OSError: the system refuses.
+    """
+    _limit(resource.RLIMIT_AS, space)
+    _limit(resource.RLIMIT_FSIZE, output)
+    _limit(resource.RLIMIT_CPU, cpu_seconds)
+    _limit(resource.RLIMIT_NOFILE, OPEN_FILES)
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_MSGQUEUE, 0)
+    if os.geteuid() != 0:
+        _limit(resource.RLIMIT_NPROC, PROCESSES)
+
+
+def _limit(kind: int, value: int) -> None:
+    ceiling = resource.getrlimit(kind)[1]
+    if ceiling != resource.RLIM_INFINITY:
+        value = min(value, ceiling)
+    try:
+        resource.setrlimit(kind, (value, value))
+    except ValueError as error:
+        raise OSError(f"limit {kind} cannot be set: {error}") from error
