@@ -163,11 +163,14 @@ def _run_script(code: types.CodeType, state: State) -> int:
         except (OSError, ValueError):
             pass
     if not state.ended_threads:  # daemons would find their names gone
+        sys.settrace(None)  # so would these, which are called for what comes below
+        sys.setprofile(None)
         sys.modules.pop("__main__", None)
         names.clear()
     try:
-        if sys.stdout is not None and not getattr(sys.stdout, "closed", False):
-            sys.stdout.flush()
+        stdout = vars(sys).get("stdout")  # it may be deleted, or anything
+        if stdout is not None and not getattr(stdout, "closed", False):
+            stdout.flush()
     except BaseException as error:
         describe(error)
         return 120  # as the interpreter's own

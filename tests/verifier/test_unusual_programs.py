@@ -16,11 +16,6 @@ from unusual_programs import VALID, WRONG, Unusual
 
 CASES = [*VALID, *WRONG]
 
-# Where the verifier gives another verdict than it should: name -> why.
-KNOWN_DIFFERENCES = {
-    "__del__ of a global at exit": "globals are not taken apart at the end, so nothing is called",
-    "standard streams deleted": "the runner looks at sys.stdout after the program ended",
-}
 # Nothing that CPython would run, but graders wrap programs in a function.
 NOT_FOR_CPYTHON = {"return at the top level"}
 
@@ -45,16 +40,10 @@ def verdicts() -> Callable[[str], dict[str, Verdict]]:
 
 def params(cases: list[Unusual]) -> list[object]:
     return [
-        pytest.param(case, mode, id=f"{case.name}-{mode}", marks=known(case))
+        pytest.param(case, mode, id=f"{case.name}-{mode}")
         for case in cases
         for mode in COMPARE_MODES
     ]
-
-
-def known(case: Unusual) -> list[pytest.MarkDecorator]:
-    if case.name not in KNOWN_DIFFERENCES:
-        return []
-    return [pytest.mark.xfail(strict=True, reason=KNOWN_DIFFERENCES[case.name])]
 
 
 @pytest.mark.parametrize(("case", "mode"), params(CASES))
@@ -97,7 +86,6 @@ def test_cpython_itself_says_so(case: Unusual, tmp_path: Path) -> None:
 def test_the_lists_are_as_long_as_they_should_be_and_name_no_program_twice() -> None:
     assert len(VALID) >= 100
     assert len({case.name for case in CASES}) == len(CASES)
-    assert set(KNOWN_DIFFERENCES) <= {case.name for case in CASES}
 
 
 def test_every_valid_program_passes_in_some_mode_and_no_wrong_one_in_any() -> None:
