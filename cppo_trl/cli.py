@@ -1,4 +1,4 @@
-"""The command `cppo-trl`: show a trained policy at work, merge a role, start the quickstart.
+"""The command `cppo-trl`: show a trained policy, merge a role, check the isolation, quickstart.
 
 Imports of torch, transformers and peft stand inside the subcommands, so that `--help` and a
 mistyped option answer at once. Bad input gives exit status 2 and one line on standard error.
@@ -99,6 +99,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     merge.set_defaults(run=_merge)
 
+    doctor = commands.add_parser(
+        "doctor",
+        help="say how well programs are isolated on this machine",
+        description="Probes each layer of the verifier's isolation, tries it with programs, and "
+        "says what to do about what is missing. Exit status 1 if programs should not be run here.",
+    )
+    doctor.set_defaults(run=_doctor)
+
     quickstart = commands.add_parser(
         "quickstart",
         help="train and measure the coordination gap (in a checkout)",
@@ -198,6 +206,19 @@ def _merge(args: argparse.Namespace) -> int:
         raise CommandError(f"--policy {args.policy}: {_first_line(error)}") from error
     print(f"The {args.role} is a plain checkpoint now: {args.output}")
     return 0
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from .verifier.doctor import describe, diagnose
+    from .verifier.pool import EngineError
+
+    try:
+        diagnosis = diagnose()
+    except EngineError as error:
+        print(f"cppo-trl doctor: {error}", file=sys.stderr)
+        return 1
+    print(describe(diagnosis))
+    return 0 if diagnosis.is_safe else 1
 
 
 def _quickstart(args: argparse.Namespace) -> int:
