@@ -1,4 +1,4 @@
-"""The command `cppo-trl`: show a policy at work, merge a role, verify programs, the quickstart.
+"""The command `cppo-trl`: use a policy, verify programs, check the isolation, the quickstart.
 
 Imports of torch, transformers and peft stand inside the subcommands, so that `--help` and a
 mistyped option answer at once. Bad input gives exit status 2 and one line on standard error.
@@ -151,7 +151,21 @@ def _parser() -> argparse.ArgumentParser:
         metavar="MB",
         help="memory for one test, where the problem sets none (default: 1024)",
     )
+    verify.add_argument(
+        "--fresh-process",
+        default=argparse.SUPPRESS,
+        action="store_true",
+        help="a process for each test; without, a program's tests share one while they pass",
+    )
     verify.set_defaults(run=_verify)
+
+    doctor = commands.add_parser(
+        "doctor",
+        help="say how well programs are isolated on this machine",
+        description="Probes each layer of the verifier's isolation, tries it with programs, and "
+        "says what to do about what is missing. Exit status 1 if programs should not be run here.",
+    )
+    doctor.set_defaults(run=_doctor)
 
     quickstart = commands.add_parser(
         "quickstart",
@@ -258,13 +272,26 @@ def _verify(args: argparse.Namespace) -> int:
     from .verify_command import InputError, verify_files
 
     # What was not given is not there: `CodeVerifier` has the defaults.
-    names = ("compare", "workers", "time_limit", "memory_limit")
+    names = ("compare", "workers", "time_limit", "memory_limit", "fresh_process")
     options = {name: value for name, value in vars(args).items() if name in names}
     try:
         verify_files(args.problems, args.programs, args.output, **options)
     except InputError as error:
         raise CommandError(_first_line(error)) from error
     return 0
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from .verifier.doctor import describe, diagnose
+    from .verifier.pool import EngineError
+
+    try:
+        diagnosis = diagnose()
+    except EngineError as error:
+        print(f"cppo-trl doctor: {error}", file=sys.stderr)
+        return 1
+    print(describe(diagnosis))
+    return 0 if diagnosis.is_safe else 1
 
 
 def _quickstart(args: argparse.Namespace) -> int:

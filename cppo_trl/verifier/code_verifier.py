@@ -17,7 +17,7 @@ from functools import lru_cache, partial
 from types import TracebackType
 from typing import Any
 
-from cppo_trl.problems import Problem
+from cppo_trl.problems import Problem, TestCase
 from cppo_trl.verifier.compare import COMPARE_MODES, outputs_match, parse_json, values_match
 from cppo_trl.verifier.engine import CompileError, Engine, Limits, ProgramVanished, Run
 from cppo_trl.verifier.extract import extract_code
@@ -25,6 +25,7 @@ from cppo_trl.verifier.pool import EngineError
 from cppo_trl.verifier.prepare import Prepared, prepare
 from cppo_trl.verifier.verdict import Status, Verdict
 
+Checker = Callable[[Problem, TestCase, str], bool | None]
 Completion = str | Sequence[Mapping[str, Any]]  # text, or chat messages
 
 ATTEMPTS = 3
@@ -48,6 +49,12 @@ class CodeVerifier:
         memory_limit: MB of resident memory that a test may add to a bare interpreter, for problems
             that set none.
         compare: one of `COMPARE_MODES`; see `cppo_trl.verifier.compare`.
+        tolerance: for the mode "tokens", how far a number may be from the expected one (times that
+            one, where it is above 1).
+        checker: says whether an output is right, for problems with several right ones: takes the
+            problem, the test and the output (JSON text for a function), gives True, False, or None
+            to leave it to `compare`. It runs in this process, in several threads, on what an
+            untrusted program printed; what it raises is passed on.
         cache_size: verdicts remembered, so that a program met again is not run again; 0 for none.
         output_limit: MB that a test may print, or write to any one file; where a test asks for
             more, more is allowed.
@@ -73,6 +80,8 @@ class CodeVerifier:
         output_limit: int = 64,
         unsafe: bool = False,
         fresh_process: bool = False,
+        tolerance: float = 0.0,
+        checker: Checker | None = None,
     ) -> None:
         if workers is None:
             workers = available_cores()
@@ -83,13 +92,20 @@ class CodeVerifier:
         _check_number("output_limit", output_limit, int, 1)
         if compare not in COMPARE_MODES:
             raise ValueError(f"compare is {compare!r}; it must be one of {COMPARE_MODES}")
+        _check_number("tolerance", tolerance, (int, float), 0)
+        if tolerance and compare != "tokens":
+            raise ValueError(f"tolerance is {tolerance!r}; it goes with compare='tokens' only")
         self.workers = workers
+        self.tolerance = tolerance
+        self.checker = checker
         self.compare = compare
         self.cache_size = cache_size
         self.unsafe = unsafe
         self.fresh_process = fresh_process
         defaults = Limits(float(time_limit), memory_limit, output_limit)
-        self._prepared = lru_cache(PREPARED_PROBLEMS)(partial(prepare, defaults=defaults))
+        self._prepared = lru_cache(PREPARED_PROBLEMS)(
+            partial(prepare, defaults=defaults, whole=checker is not None)
+        )
         self._cache: OrderedDict[bytes, Verdict] = OrderedDict()
         self._closed = False
         self._start()
@@ -265,9 +281,9 @@ class CodeVerifier:
                     program, prepared.inputs[start:], prepared.limits, prepared.fn_name, fresh
                 )
                 with closing(runs):
-                    for run, expected in zip(runs, prepared.expected[start:], strict=True):
+                    for index, run in zip(range(start, total), runs, strict=True):
                         cpu[passed], peak = run.cpu_seconds, max(peak, run.peak_memory)
-                        failure = self._failure(run, expected, prepared.fn_name is not None)
+                        failure = self._failure(run, prepared, index)
                         if failure is not None:
                             break
                         passed += 1
@@ -290,14 +306,21 @@ class CodeVerifier:
             message = str(error)
             return Verdict(Status.INFRASTRUCTURE, passed, total, None, sum(cpu), message), False
 
-    def _failure(self, run: Run, expected: Any, is_value: bool) -> tuple[Status, str] | None:
-        """What is wrong with a run, None when nothing is."""
+    def _failure(self, run: Run, prepared: Prepared, index: int) -> tuple[Status, str] | None:
+        """What is wrong with a run on the test of that index, None when nothing is."""
         if run.failure is not None:
             return run.failure, run.message
         output = run.output.decode("utf-8", "surrogateescape")
-        if not is_value:
-            right = outputs_match(self.compare, expected, output)
-        else:
+        expected, is_value = prepared.expected[index], prepared.fn_name is not None
+        right = None
+        if self.checker is not None:
+            problem = prepared.problem
+            right = self.checker(problem, problem.tests[index], output)
+            if not isinstance(right, (bool, type(None))):
+                raise TypeError(f"checker gave {right!r}; it must give True, False or None")
+        if right is None and not is_value:
+            right = outputs_match(self.compare, expected, output, self.tolerance)
+        elif right is None:
             try:
                 right = values_match(self.compare, expected, parse_json(output))
             except ValueError:

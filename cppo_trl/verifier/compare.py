@@ -11,7 +11,9 @@ Both sides are untrusted text or plain JSON data; nothing of the program's own i
 | apps         | the same number of lines that are not blank; in each line, | APPS,               |
 |              | split at white space, each token equal as text, or as a    | testing_util.py     |
 |              | number within 1e-8 + 1e-5 of what is expected              |                     |
-| tokens       | split at white space; each token equal as text             | -                   |
+| tokens       | split at white space; each token equal as text, or with a  | -                   |
+|              | `tolerance` as a number that close (times the expected     |                     |
+|              | one, where that is above 1)                                |                     |
 | exact        | the text itself, but for one line break at the end         | -                   |
 
 Two whole numbers are always compared exactly. In `apps`, one whole number and one that is not are
@@ -86,6 +88,7 @@ import math
 import re
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from typing import Any
 
 FLOAT_TOLERANCE = 1e-5
@@ -93,8 +96,14 @@ _INTEGER = re.compile(r"[+-]?[0-9]+", re.ASCII)
 _LONGEST_INT = 4000  # digits; beyond 4300 CPython refuses to convert
 
 
-def outputs_match(mode: str, expected: str, actual: str) -> bool:
-    """Whether the standard output `actual` is right, in one of `COMPARE_MODES`."""
+def outputs_match(mode: str, expected: str, actual: str, tolerance: float = 0.0) -> bool:
+    """Whether the standard output `actual` is right, in one of `COMPARE_MODES`.
+
+    With a `tolerance`, tokens that are numbers and not both whole are right as well when they are
+    that close, absolutely or relatively to what is expected; only for the mode `tokens`.
+    """
+    if tolerance:
+        return _all_match(expected.split(), actual.split(), partial(_within, tolerance))
     return _TEXT_MODES[mode](expected, actual)
 
 
@@ -227,6 +236,15 @@ def _finite(token: str) -> float | None:
     except ValueError:
         return None
     return number if math.isfinite(number) else None
+
+
+def _within(tolerance: float, expected: str, actual: str) -> bool:
+    if _INTEGER.fullmatch(expected) and _INTEGER.fullmatch(actual):
+        return Decimal(expected) == Decimal(actual)
+    first, second = _finite(expected), _finite(actual)
+    if first is None or second is None:
+        return False
+    return abs(first - second) <= tolerance * max(1.0, abs(first))
 
 
 def _tokens(expected: str, actual: str) -> bool:

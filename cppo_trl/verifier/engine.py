@@ -187,7 +187,7 @@ class _Conversation:
             if index == len(inputs) - 1 or answer.reason or answer.status:
                 last = answer
                 break
-            yield _outcome(answer, self._limits)
+            yield _outcome(answer, self._limits, answer.peak)
             if index == 0:
                 self._zygote.send(b"G", tuple(inputs[1:]))
         assert last is not None
@@ -234,7 +234,7 @@ def _compile_failure(answer: Answer) -> Exception:
     return CompileError(answer.told.decode("utf-8", "replace"))
 
 
-def _outcome(answer: Answer, limits: Limits, peak_kb: int = 0) -> Run:
+def _outcome(answer: Answer, limits: Limits, peak_kb: int) -> Run:
     code = os.waitstatus_to_exitcode(answer.status)
     peak = peak_kb / 1024
     failure: Status | None = None

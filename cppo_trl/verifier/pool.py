@@ -44,7 +44,7 @@ _MODULES = (
     "zygote",
 )
 _START = f"""
-import marshal, posix, resource, sys
+import builtins, marshal, posix, resource, sys
 soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
 if 0 <= soft < {STACK} and not soft == hard:
     resource.setrlimit(resource.RLIMIT_STACK, ({STACK} if hard < 0 else min({STACK}, hard), hard))
@@ -60,6 +60,7 @@ def read(length):
 modules, settings = marshal.loads(read(int.from_bytes(read(8), "little")))
 for name, code in modules:
     module = sys.modules[name] = type(sys)(name)
+    module.__builtins__ = dict(vars(builtins))  # programs may patch theirs
     exec(code, module.__dict__)
     parent, _, last = name.rpartition(".")
     if parent not in sys.modules:

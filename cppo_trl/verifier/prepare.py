@@ -15,6 +15,7 @@ from cppo_trl.verifier.engine import MB, Limits
 class Prepared:
     """One problem, ready to run; `digest` tells apart all that a verdict depends on."""
 
+    problem: Problem
     inputs: tuple[bytes, ...]
     expected: tuple[Any, ...]  # text, or for a function values of JSON data
     fn_name: str | None
@@ -22,8 +23,13 @@ class Prepared:
     digest: bytes
 
 
-def prepare(problem: Problem, defaults: Limits) -> Prepared:
-    """Encodes and checks the tests; `defaults` are for the limits that the problem does not set.
+def prepare(problem: Problem, defaults: Limits, whole: bool = False) -> Prepared:
+    """Encodes and checks the tests.
+
+    Args:
+        problem: as it is verified.
+        defaults: for the limits that the problem does not set.
+        whole: whether a verdict depends on all of the problem, not only on what runs.
 
     Raises:
         ProblemError: an argument or a result of a function problem is not JSON.
@@ -48,7 +54,10 @@ def prepare(problem: Problem, defaults: Limits) -> Prepared:
         output=max(defaults.output, *(2 * len(test.output) // MB + 1 for test in problem.tests)),
     )
     digest.update(repr((problem.fn_name, limits)).encode())
+    if whole:
+        digest.update(repr(problem.to_dict()).encode("utf-8", "surrogatepass"))
     return Prepared(
+        problem,
         inputs=tuple(test.input.encode("utf-8", "surrogatepass") for test in problem.tests),
         expected=tuple(expected),
         fn_name=problem.fn_name,

@@ -107,9 +107,7 @@ class State:
         self._hooks = (sys.excepthook, sys.displayhook, threading.excepthook)
 
     def reset(self) -> None:
-        if builtins.__dict__ != self._builtins:
-            builtins.__dict__.clear()
-            builtins.__dict__.update(self._builtins)
+        self._restore_builtins()
         if os.environ != self._environment:
             os.environ.clear()
             os.environ.update(self._environment)
@@ -122,8 +120,14 @@ class State:
         reset_standard_streams()
         sys.argv = [FILE]
 
+    def _restore_builtins(self) -> None:
+        if builtins.__dict__ != self._builtins:
+            builtins.__dict__.clear()
+            builtins.__dict__.update(self._builtins)
+
     def is_worn(self) -> bool:
         """Whether something is left that only a new process is free of."""
+        self._restore_builtins()  # `threading` needs them
         return (
             self.ended_threads
             or threading.active_count() > 1

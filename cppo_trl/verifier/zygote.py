@@ -175,7 +175,7 @@ class Zygote:
                     if not child.starts():
                         return
                 child.run(data)
-                if child.pid == 0 or job["fresh"]:
+                if child.pid == 0:
                     failed = child.failed
                     peak = max(peak, child.end())
                     child = None
@@ -298,6 +298,9 @@ class _Child:
         os.kill(self.pid, signal.SIGCONT)
         reason, status = self._wait(started + job["time"], job["wall"], job["busy"])
         cpu = self._used - started
+        if job["fresh"] and self.pid:
+            os.kill(self.pid, signal.SIGKILL)  # its peak is known at its end only
+            self._reap(0)
         code = 0 if os.WIFSTOPPED(status) else status
         self.failed = reason != ENDED or code != 0
         length = os.fstat(output).st_size

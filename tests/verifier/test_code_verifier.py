@@ -336,3 +336,43 @@ def test_a_function_test_that_is_not_json_is_refused(
     tests = (TestCase("1", "1"), TestCase(given, expected))
     with pytest.raises(ProblemError, match=message):
         verifier.verify(Problem("f", "", tests, "function", "f"), "def f(x): return x")
+
+
+def test_tokens_may_be_numbers_within_a_tolerance() -> None:
+    problem = Problem("sum", "Sum.", (TestCase("", "0.30000 1000000 3\n"),))
+    with CodeVerifier(workers=1, compare="tokens", tolerance=1e-3) as verifier:
+        assert verifier.verify(problem, "print(0.1 + 0.2, 1000500.0, 3)").passed
+        assert not verifier.verify(problem, "print(0.302, 1000000, 3)").passed
+        assert not verifier.verify(problem, "print(0.3, 1000500, 3)").passed  # whole numbers
+    with pytest.raises(ValueError, match="tolerance is 0.1; it goes with compare='tokens'"):
+        CodeVerifier(tolerance=0.1)
+
+
+def test_a_checker_decides_where_it_has_something_to_say() -> None:
+    def divides(problem: Problem, test: TestCase, output: str) -> bool | None:
+        if "any divisor" not in problem.metadata:
+            return None
+        return int(test.input) % int(output) == 0
+
+    tests = (TestCase("12\n", "2\n"), TestCase("35\n", "5\n"))
+    several = Problem("a", "Print a divisor.", tests, metadata={"any divisor": True})
+    one = Problem("b", "Print the smallest prime divisor.", tests)
+    seven_or_three = "n = int(input())\nprint(7 if n % 7 == 0 else 3)"
+    with CodeVerifier(workers=1, checker=divides) as verifier:
+        assert verifier.verify(several, seven_or_three).passed
+        assert not verifier.verify(several, "input()\nprint(5)").passed
+        assert not verifier.verify(one, seven_or_three).passed
+
+
+def test_what_a_checker_raises_is_passed_on() -> None:
+    problem = Problem("a", "Print 1.", (TestCase("", "1\n"),))
+    with CodeVerifier(workers=1, checker=lambda *_: 1 / 0) as verifier:
+        with pytest.raises(ZeroDivisionError):
+            verifier.verify(problem, "print(1)")
+        with pytest.raises(ZeroDivisionError):
+            verifier.verify_many([problem], ["print(1)"])
+    with (
+        CodeVerifier(workers=1, checker=lambda *_: "yes") as verifier,
+        pytest.raises(TypeError, match="checker gave 'yes'"),
+    ):
+        verifier.verify(problem, "print(1)")

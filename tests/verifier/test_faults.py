@@ -1,0 +1,198 @@
+"""Trouble of ours loses no verdict, and what one test leaves behind decides on no other."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from cppo_trl.problems import Problem, TestCase
+from cppo_trl.verifier import CodeVerifier, SandboxError, Status
+from cppo_trl.verifier.engine import Engine
+
+SUM = Problem("sum", "", (TestCase("1 2\n", "3\n"), TestCase("10 20\n", "30\n")))
+RIGHT = "a, b = map(int, input().split())\nprint(a + b)\n"
+
+
+def zygotes(verifier: CodeVerifier) -> list[int]:
+    return [zygote.process.pid for zygote in verifier._engine._pool._live]
+
+
+def test_zygotes_that_are_killed_while_they_wait_are_replaced() -> None:
+    with CodeVerifier(workers=3) as verifier:
+        asleep = [f"import time; time.sleep(0.2)\n{RIGHT}# {n}" for n in range(3)]
+        assert all(verdict.passed for verdict in verifier.verify_many([SUM] * 3, asleep))
+        for pid in zygotes(verifier):
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(0.1)
+        for n in range(4):
+            assert verifier.verify(SUM, f"{RIGHT}# again {n}").passed
+
+
+def test_zygotes_that_are_killed_at_work_lose_no_verdict() -> None:
+    programs = [
+        f"import time; time.sleep(0.02)\n{RIGHT if n % 3 else 'print(3)'}# {n}" for n in range(60)
+    ]
+    rng = random.Random(0)
+    with CodeVerifier(workers=2) as verifier:
+        verdicts = []
+        work = threading.Thread(
+            target=lambda: verdicts.extend(verifier.verify_many([SUM] * 60, programs))
+        )
+        work.start()
+        for _ in range(5):
+            time.sleep(0.3)
+            with contextlib.suppress(IndexError, ProcessLookupError):
+                os.kill(rng.choice(zygotes(verifier)), signal.SIGKILL)
+        work.join()
+    assert [verdict.passed for verdict in verdicts] == [n % 3 > 0 for n in range(60)]
+    assert not [verdict for verdict in verdicts if verdict.status is Status.INFRASTRUCTURE]
+
+
+def test_two_trainers_do_not_disturb_each_other() -> None:
+    script = (
+        "from cppo_trl.problems import Problem, TestCase\n"
+        "from cppo_trl.verifier import CodeVerifier\n"
+        "problem = Problem('p', '', (TestCase('1', '1'), TestCase('2', '2')))\n"
+        "with CodeVerifier(workers=2) as verifier:\n"
+        "  programs = [f'print(input() if {n} % 2 else 1)' for n in range(100)]\n"
+        "  verdicts = verifier.verify_many([problem] * 100, programs)\n"
+        "assert [v.passed for v in verdicts] == [n % 2 > 0 for n in range(100)]\n"
+    )
+    environment = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    trainers = [subprocess.Popen([sys.executable, "-c", script], env=environment) for _ in range(2)]
+    assert [trainer.wait(timeout=60) for trainer in trainers] == [0, 0]
+
+
+def test_many_programs_leave_memory_flat() -> None:
+    def resident() -> int:
+        pids = [os.getpid()]
+        for pid in pids:
+            for file in Path(f"/proc/{pid}/task").glob("*/children"):
+                pids += map(int, file.read_text().split())
+        return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids) // 256
+
+    with CodeVerifier(workers=2, cache_size=0) as verifier:
+
+        def run(count: int) -> None:
+            programs = [f"{RIGHT}# {n}" if n % 2 else f"1 / 0 # {n}" for n in range(count)]
+            verifier.verify_many([SUM] * count, programs)
+
+        run(200)
+        before = resident()
+        run(1000)
+        assert resident() < before + 8  # MB
+
+
+# State
+
+
+LEFTOVERS = {
+    "an attribute of a module": "import math\nassert not hasattr(math, 'x')\nmath.x = 1",
+    "an attribute of a class": "import fractions\nassert not hasattr(fractions.Fraction, 'x')\n"
+    "fractions.Fraction.x = 1",
+    "a patched function": "import random\nassert random.random() != 4\nrandom.random = lambda: 4",
+    "precision": "import decimal\nassert decimal.getcontext().prec == 28\n"
+    "decimal.getcontext().prec = 100",
+    "a removed module": "import sys\nassert 'collections' in sys.modules\n"
+    "del sys.modules['collections']",
+    "a folder": "import os\nassert os.getcwd() == '/'\nos.chdir('/usr/lib')",
+    "a limit": "import resource\nassert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 64\n"
+    "resource.setrlimit(resource.RLIMIT_NOFILE, (32, 64))",
+    "memory": "import math\nassert not hasattr(math, 'x')\nmath.x = bytearray(b'1') * 10**8",
+}
+
+
+@pytest.mark.parametrize("name", LEFTOVERS)
+def test_what_one_test_leaves_does_not_fail_the_next(name: str) -> None:
+    problem = Problem("sum", "", SUM.tests * 2)
+    with CodeVerifier(memory_limit=256) as verifier:
+        verdict = verifier.verify(problem, f"{LEFTOVERS[name]}\n{RIGHT}")
+    assert verdict.passed, verdict
+
+
+KEPT = {
+    "built-in functions": "assert print.__name__ == 'print'\nimport builtins\n"
+    "builtins.sum = builtins.len = builtins.any = None",
+    "variables": "import os\nassert 'X' not in os.environ\nos.environ['X'] = '1'",
+    "the path": "import sys\nassert 'x' not in sys.path\nsys.path.append('x')",
+    "depth of recursion": "import sys\nassert sys.getrecursionlimit() == 1000\n"
+    "sys.setrecursionlimit(5000)",
+    "standard streams": "import sys\nsys.stdin = sys.stdin.buffer.read().decode().split('x')\n"
+    "print(sum(map(int, sys.stdin[0].split())))\nsys.stdout.close()\nraise SystemExit",
+    "closed descriptors": "import os\nx = os.read(0, 99).split()\n"
+    "os.write(1, b'%d' % sum(map(int, x)))\nfor n in range(3): os.close(n)\nraise SystemExit",
+    "names": "assert 'y' not in globals()\ny = 1",
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_what_every_test_finds_anew_costs_no_second_process(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with CodeVerifier() as verifier:
+        runs = []
+        run = verifier._engine.run
+        monkeypatch.setattr(verifier._engine, "run", lambda *args: runs.append(args) or run(*args))
+        verdict = verifier.verify(SUM, f"{KEPT[name]}\n{RIGHT}")
+    assert verdict.passed, verdict
+    assert len(runs) == 1
+
+
+def test_memory_over_the_limit_is_found_in_the_test_that_used_it() -> None:
+    problem = Problem("p", "", tuple(TestCase(f"{n}", f"{n}") for n in range(5)))
+    program = "n = int(input())\nx = bytearray(b'1') * (10**8 if n == 3 else 1)\nprint(n)"
+    with CodeVerifier(memory_limit=64) as verifier:
+        verdict = verifier.verify(problem, program)
+    assert (verdict.status, verdict.first_failed) == (Status.MEMORY_LIMIT, 3)
+    assert 90 < verdict.peak_memory < 120
+
+
+def test_a_failure_that_comes_again_in_a_fresh_process_counts() -> None:
+    with CodeVerifier() as verifier:
+        verdict = verifier.verify(SUM, "print(3)")
+    assert (verdict.status, verdict.first_failed) == (Status.WRONG_ANSWER, 1)
+
+
+def test_fresh_processes_share_nothing() -> None:
+    program = f"import math\nprint(end='' if not hasattr(math, 'x') else '7')\nmath.x = 1\n{RIGHT}"
+    told = "import math\nprint(getattr(math, 'x', 3))\nmath.x = 30"  # from one test to the next
+    for fresh in (False, True):
+        with CodeVerifier(fresh_process=fresh) as verifier:
+            assert verifier.verify(SUM, program).passed
+            assert verifier.verify(SUM, told).passed == (not fresh)
+
+
+# Refusing
+
+
+def test_programs_are_not_run_without_a_filter_of_system_calls() -> None:
+    with CodeVerifier() as verifier:
+        verifier._engine = Engine(without=("seccomp",))
+        with pytest.raises(SandboxError, match=r"seccomp.*unsafe=True"):
+            verifier.verify(SUM, RIGHT)
+
+
+def test_who_asks_for_it_can_run_programs_without_a_filter() -> None:
+    with CodeVerifier() as verifier:
+        verifier._engine = Engine(unsafe=True, without=("seccomp",))
+        assert verifier.verify(SUM, RIGHT).passed
+        assert verifier.verify(SUM, "print(3)").first_failed == 1
+
+
+def test_the_log_names_the_layers_that_are_missing_once(caplog: pytest.LogCaptureFixture) -> None:
+    with CodeVerifier() as verifier, caplog.at_level(logging.INFO, "cppo_trl.verifier"):
+        verifier._engine = Engine(without=("landlock",))
+        for n in range(3):
+            verifier.verify(SUM, f"{RIGHT}# {n}")
+    (record,) = caplog.records
+    assert "landlock (switched off)" in record.getMessage()
