@@ -11,34 +11,21 @@ from cppo_trl.verifier.code_verifier import CodeVerifier
 from cppo_trl.verifier.pool import EngineError, Pool
 from cppo_trl.verifier.verdict import Status
 
-# What each layer takes from programs, and how a machine gets it.
-LAYERS = {
-    "seccomp": (
-        "processes, network, changing files, signals",
-        (
-            "Needed. It takes Linux on x86-64 or aarch64 with CONFIG_SECCOMP_FILTER; in a container, a "
-            "runtime whose own profile allows prctl(PR_SET_SECCOMP), as Docker's default does. Without "
-            "it, `CodeVerifier(unsafe=True)` runs programs that can do what you can."
-        ),
-    ),
-    "landlock": (
-        "reading files but installed modules",
-        (
-            "It takes Linux 5.13 with `landlock` among the kernel's `lsm=`. Without it programs can "
-            "open no file at all, and modules that they import inside other modules may be missing."
-        ),
-    ),
-    "user": (
-        "root's rights",
-        "Run as an unprivileged user, or give root the capabilities SETUID and SETGID.",
-    ),
-    "namespaces": (
-        "network, other processes, System V IPC, once more",
-        (
-            "Allow user namespaces (sysctl user.max_user_namespaces above 0; on Ubuntu also "
-            "kernel.apparmor_restrict_unprivileged_userns=0), or give root the capability SYS_ADMIN."
-        ),
-    ),
+TAKES = {
+    "seccomp": "processes, network, changing files, signals",
+    "landlock": "reading files but installed modules",
+    "user": "root's rights",
+    "namespaces": "network, other processes, System V IPC, once more",
+}
+ADVICE = {
+    "seccomp": "Needed. It takes Linux on x86-64 or aarch64 with CONFIG_SECCOMP_FILTER; in a "
+    "container, a runtime whose own profile allows prctl(PR_SET_SECCOMP), as Docker's default "
+    "does. Without it, `CodeVerifier(unsafe=True)` runs programs that can do what you can.",
+    "landlock": "It takes Linux 5.13 with `landlock` among the kernel's `lsm=`. Without it "
+    "programs can open no file at all, and modules that they import inside other modules may be missing.",
+    "user": "Run as an unprivileged user, or give root the capabilities SETUID and SETGID.",
+    "namespaces": "Allow user namespaces (sysctl user.max_user_namespaces above 0; on Ubuntu also "
+    "kernel.apparmor_restrict_unprivileged_userns=0), or give root the capability SYS_ADMIN.",
 }
 
 # What a self-test runs: the program, and how it must end. Each attempt prints "held" if refused.
@@ -87,7 +74,7 @@ def diagnose() -> Diagnosis:
     pool = Pool(unsafe=True)
     try:
         zygote = pool.take(site=False)
-        missing = {name: zygote.missing.get(name) for name in LAYERS}
+        missing = {name: zygote.missing.get(name) for name in TAKES}
         pool.give_back(zygote)
     except OSError as error:
         raise EngineError(f"cannot run programs: {error}") from error
@@ -116,11 +103,10 @@ def describe(diagnosis: Diagnosis) -> str:
     """The diagnosis for people, one finding a line."""
     lines = [diagnosis.machine, ""]
     for name, reason in diagnosis.missing.items():
-        takes, advice = LAYERS[name]
         state = "holds  " if reason is None else "MISSING"
-        lines.append(f"{name:12}{state}  {takes}")
+        lines.append(f"{name:12}{state}  {TAKES[name]}")
         if reason is not None:
-            lines += [f"{'':12}{reason}", f"{'':12}{advice}"]
+            lines += [f"{'':12}{reason}", f"{'':12}{ADVICE[name]}"]
     lines.append("")
     for name in _SELF_TESTS:
         if name in diagnosis.failed:

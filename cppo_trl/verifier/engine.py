@@ -39,7 +39,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from cppo_trl.verifier import zygote as sandboxed
+from cppo_trl.verifier import messages
 from cppo_trl.verifier.pool import Answer, EngineError, Pool, Zygote
 from cppo_trl.verifier.prelude import (
     modules_to_load,
@@ -207,29 +207,29 @@ class _Conversation:
         self._in_order = False
         wall = self._limits.time * WALL_FACTOR + WALL_EXTRA
         try:
-            answer = self._zygote.receive(sandboxed.COMPILE_LIMIT + wall + PATIENCE)
+            answer = self._zygote.receive(messages.COMPILE_LIMIT + wall + PATIENCE)
         except TimeoutError as error:
             raise EngineError(str(error)) from None
         self._in_order = True
         self._take_in(answer)
-        if answer.kind == sandboxed.TROUBLE:
+        if answer.kind == messages.TROUBLE:
             raise EngineError(answer.told.decode("utf-8", "replace") or "no reason given")
-        if answer.kind == sandboxed.INVALID:
+        if answer.kind == messages.INVALID:
             raise _compile_failure(answer)
         return answer
 
     def _take_in(self, answer: Answer) -> None:
-        if answer.kind != sandboxed.TEST:
+        if answer.kind != messages.TEST:
             self._over = True
 
 
 def _compile_failure(answer: Answer) -> Exception:
-    if answer.reason != sandboxed.ENDED:
+    if answer.reason != messages.ENDED:
         return CompileError("compiling takes too long")
     code = os.waitstatus_to_exitcode(answer.status)
     if code == -signal.SIGKILL:
         return ProgramVanished("killed while compiling")
-    if code != sandboxed.CANNOT_COMPILE:  # deep nesting can crash the compiler
+    if code != messages.CANNOT_COMPILE:  # deep nesting can crash the compiler
         return CompileError("the compiler crashed")
     return CompileError(answer.told.decode("utf-8", "replace"))
 
@@ -239,9 +239,9 @@ def _outcome(answer: Answer, limits: Limits, peak_kb: int) -> Run:
     peak = peak_kb / 1024
     failure: Status | None = None
     message = ""
-    if answer.reason == sandboxed.CPU_LIMIT or code == -signal.SIGXCPU:
+    if answer.reason == messages.CPU_LIMIT or code == -signal.SIGXCPU:
         failure, message = Status.TIME_LIMIT, f"more than {limits.time:g} s of CPU time"
-    elif answer.reason == sandboxed.WALL_LIMIT:
+    elif answer.reason == messages.WALL_LIMIT:
         wall = limits.time * WALL_FACTOR + WALL_EXTRA
         failure, message = Status.TIME_LIMIT, f"no end after {wall:g} s of wall time"
     elif answer.length >= limits.output * MB:

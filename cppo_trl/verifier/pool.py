@@ -21,7 +21,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from cppo_trl.verifier import zygote as sandboxed
+from cppo_trl.verifier.messages import HEADER
 from cppo_trl.verifier.prelude import PRELOADED
 
 START_LIMIT = 60.0  # seconds for a zygote to come up, on a very busy machine
@@ -41,6 +41,8 @@ _MODULES = (
     "source",
     "streams",
     "program",
+    "messages",
+    "child",
     "zygote",
 )
 _START = f"""
@@ -83,7 +85,7 @@ class SandboxError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a zygote says; see `zygote.HEADER`. `cpu` is in seconds, `peak` in KB."""
+    """What a zygote says; see `messages.HEADER`. `cpu` is in seconds, `peak` in KB."""
 
     kind: bytes
     reason: int
@@ -181,9 +183,9 @@ class Zygote:
             EngineError: it never will.
         """
         deadline = time.monotonic() + seconds
-        size = sandboxed.HEADER.size
+        size = HEADER.size
         self._fill(size, deadline)
-        fields = sandboxed.HEADER.unpack_from(self._buffer)
+        fields = HEADER.unpack_from(self._buffer)
         kind, reason, status, microseconds, peak, length, sent, told = fields
         self._fill(size + sent + told, deadline)
         body = bytes(self._buffer[size : size + sent + told])

@@ -1,0 +1,157 @@
+"""A child of the zygote, seen from the zygote: it is woken for each test, watched and measured."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+from cppo_trl.verifier.messages import (
+    CANNOT_LOCK,
+    COMPILE_LIMIT,
+    CPU_LIMIT,
+    ENDED,
+    INVALID,
+    TEST,
+    TROUBLE,
+    WALL_LIMIT,
+    Line,
+)
+
+LAST_LINE = 400  # bytes of standard error that are passed on
+SHORTEST_LOOK, LONGEST_LOOK = 0.002, 0.1  # seconds between looks at a child that runs
+
+
+class Child:
+    """A child that runs one program's tests.
+
+    Args:
+        line: to answer on.
+        job: what was asked for.
+        null: a descriptor of /dev/null, standard input and output of functions.
+        resident: bytes of memory that the zygote has, which do not count.
+        fork: makes the process, from the files that are its descriptors 0, 1, ...
+    """
+
+    def __init__(
+        self,
+        line: Line,
+        job: dict[str, Any],
+        null: int,
+        resident: int,
+        fork: Callable[[tuple[int, ...]], int],
+    ) -> None:
+        self._line = line
+        self._job = job
+        self._base = resident
+        self._is_function = job["fn_name"] is not None
+        self._files = [os.memfd_create(name) for name in ("in", "out", "err")]
+        given, output, errors = self._files
+        if self._is_function:
+            files: tuple[int, ...] = (null, null, errors, output)
+        else:
+            files = (given, output, errors)
+        self.failed = False
+        self._peak = 0
+        self.pid = fork(files)
+
+    def starts(self) -> bool:
+        """Waits until the program is compiled; if it is not, answers so."""
+        reason, status = self._wait(COMPILE_LIMIT, COMPILE_LIMIT, 0.0)
+        if os.WIFSTOPPED(status):
+            return True
+        code = os.waitstatus_to_exitcode(status)
+        kind = TROUBLE if code == CANNOT_LOCK else INVALID
+        self._line.answer(kind, reason=reason, status=status, told=self._last_words())
+        return False
+
+    def run(self, data: bytes) -> None:
+        """Runs the next test and answers with what came of it."""
+        job = self._job
+        given, output, errors = self._files
+        for file in self._files:
+            os.ftruncate(file, 0)
+            os.lseek(file, 0, os.SEEK_SET)
+        _fill(output if self._is_function else given, data)
+        started = self._cpu_seconds()
+        os.kill(self.pid, signal.SIGCONT)
+        reason, status = self._wait(started + job["time"], job["wall"], job["busy"])
+        cpu = self._used - started
+        if job["fresh"] and self.pid:
+            os.kill(self.pid, signal.SIGKILL)  # its peak is known at its end only
+            self._reap(0)
+        code = 0 if os.WIFSTOPPED(status) else status
+        self.failed = reason != ENDED or code != 0
+        length = os.fstat(output).st_size
+        sent = b""
+        if not self.failed and length < job["output"]:
+            sent = os.pread(output, length, 0) if length < 1 << 30 else b""
+        told = self._last_words() if os.fstat(errors).st_size else b""
+        peak = 0 if self.pid else self._peak
+        self._line.answer(TEST, reason, code, cpu, peak, length, sent, told)
+
+    def end(self) -> int:
+        """Kills what is left of it; its peak in KB above a child's that does nothing."""
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+            self._reap(0)
+        for file in self._files:
+            os.close(file)
+        return self._peak
+
+    def _wait(self, cpu_limit: float, wall: float, busy: float) -> tuple[int, int]:
+        """Waits for a stop or an end; why it came, and the wait status.
+
+        `cpu_limit` is on the child's clock. A child that used less than `busy` CPU seconds in
+        `wall` seconds sleeps; one that used more waits for its turn and gets as much again.
+        """
+        look, reason = SHORTEST_LOOK, ENDED
+        deadline = time.monotonic() + wall
+        before = None if not busy else cpu_limit - self._job["time"]
+        while True:
+            if (status := self._reap(os.WNOHANG | os.WUNTRACED)) is not None:
+                if reason == ENDED and self._used > cpu_limit:
+                    reason = CPU_LIMIT
+                return reason, status
+            if signal.sigtimedwait({signal.SIGCHLD}, look) is not None:
+                continue
+            used, now = self._cpu_seconds(), time.monotonic()
+            look = min(2 * look, LONGEST_LOOK, max(SHORTEST_LOOK, cpu_limit - used))
+            if used > cpu_limit:
+                reason = CPU_LIMIT
+            elif now > deadline:
+                if before is not None and used - before >= busy:
+                    before, deadline = used, now + wall
+                else:
+                    reason = WALL_LIMIT
+            if reason != ENDED or self._line.is_told_to_stop():
+                os.kill(self.pid, signal.SIGKILL)
+
+    def _reap(self, options: int) -> int | None:
+        pid, status, usage = os.wait4(self.pid, options)
+        if pid == 0:
+            return None
+        if os.WIFSTOPPED(status):
+            self._used = self._cpu_seconds()
+            return status
+        self.pid = 0
+        self._used = usage.ru_utime + usage.ru_stime
+        self._peak = max(0, usage.ru_maxrss - self._base // 1024)
+        return status
+
+    def _cpu_seconds(self) -> float:
+        """On the process's own clock: clock_getcpuclockid(3), for which Python has no name."""
+        return time.clock_gettime((~self.pid << 3) | 2)
+
+    def _last_words(self) -> bytes:
+        errors = self._files[2]
+        return os.pread(errors, LAST_LINE, max(0, os.fstat(errors).st_size - LAST_LINE))
+
+
+def _fill(file: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(file, rest) :]
+    os.lseek(file, 0, os.SEEK_SET)

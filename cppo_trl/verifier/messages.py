@@ -1,0 +1,78 @@
+"""What a zygote and the trainer say to each other.
+
+Requests are frames: a letter, 8 bytes of length, marshalled data. `R`: run the program in it on the
+first input; `G`: go on with these inputs; `S`: stop. Answers have a fixed header (`HEADER`), which
+is all that the trainer has to trust enough to parse, then bytes of output and of standard error.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import select
+import struct
+from typing import Any
+
+# Kind, reason, wait status, CPU microseconds, peak KB, length of the output, bytes of output and of
+# standard error that follow.
+HEADER = struct.Struct("<c7q")
+READY, TEST, INVALID, TROUBLE, END = b"R", b"T", b"X", b"!", b"E"
+ENDED, CPU_LIMIT, WALL_LIMIT = range(3)  # why a test came to its end
+
+CANNOT_LOCK, CANNOT_COMPILE = 100, 101  # exit codes of a child that has not run the program yet
+COMPILE_LIMIT = 30.0  # CPU and wall seconds
+
+
+class Closed(Exception):
+    """The trainer is gone."""
+
+
+class Line:
+    """The zygote's end of the line to the trainer.
+
+    Args:
+        control: the socket's descriptor.
+    """
+
+    def __init__(self, control: int) -> None:
+        self._control = control
+        self._poll = select.poll()
+        self._poll.register(control, select.POLLIN | select.POLLHUP)
+
+    def answer(
+        self,
+        kind: bytes,
+        reason: int = 0,
+        status: int = 0,
+        cpu: float = 0.0,
+        peak: int = 0,
+        length: int = 0,
+        output: bytes = b"",
+        told: bytes = b"",
+    ) -> None:
+        """Sends one answer; the fields are those of `HEADER`."""
+        header = HEADER.pack(
+            kind, reason, status, int(cpu * 1e6), peak, length, len(output), len(told)
+        )
+        data = memoryview(header + output + told)
+        while data:
+            data = data[os.write(self._control, data) :]
+
+    def receive(self) -> tuple[bytes, Any]:
+        """The next request's letter and data; raises `Closed`."""
+        header = self._read(9)
+        return header[:1], marshal.loads(self._read(int.from_bytes(header[1:], "little")))
+
+    def _read(self, length: int) -> bytes:
+        parts = []
+        while length:
+            part = os.read(self._control, length)
+            if not part:
+                raise Closed
+            parts.append(part)
+            length -= len(part)
+        return b"".join(parts)
+
+    def is_told_to_stop(self) -> bool:
+        """Whether the trainer has said so; raises `Closed`."""
+        return bool(self._poll.poll(0)) and self.receive()[0] == b"S"
