@@ -22,6 +22,7 @@ from cppo_trl.verifier.compare import COMPARE_MODES, outputs_match, parse_json, 
 from cppo_trl.verifier.engine import CompileError, Engine, Limits, ProgramVanished, Run
 from cppo_trl.verifier.extract import extract_code
 from cppo_trl.verifier.pool import EngineError
+from cppo_trl.verifier.prelude import PRELUDES
 from cppo_trl.verifier.prepare import Prepared, prepare
 from cppo_trl.verifier.verdict import Status, Verdict
 
@@ -55,6 +56,8 @@ class CodeVerifier:
             problem, the test and the output (JSON text for a function), gives True, False, or None
             to leave it to `compare`. It runs in this process, in several threads, on what an
             untrusted program printed; what it raises is passed on.
+        prelude: "lcb" imports what LiveCodeBench's grader imports before each program; None
+            nothing (functions get the common names in any case).
         cache_size: verdicts remembered, so that a program met again is not run again; 0 for none.
         output_limit: MB that a test may print, or write to any one file; where a test asks for
             more, more is allowed.
@@ -82,6 +85,7 @@ class CodeVerifier:
         fresh_process: bool = False,
         tolerance: float = 0.0,
         checker: Checker | None = None,
+        prelude: str | None = None,
     ) -> None:
         if workers is None:
             workers = available_cores()
@@ -95,7 +99,11 @@ class CodeVerifier:
         _check_number("tolerance", tolerance, (int, float), 0)
         if tolerance and compare != "tokens":
             raise ValueError(f"tolerance is {tolerance!r}; it goes with compare='tokens' only")
+        if prelude is not None and prelude not in PRELUDES:
+            raise ValueError(f"prelude is {prelude!r}; it must be None or one of {(*PRELUDES,)}")
         self.workers = workers
+        self.prelude = prelude
+        self._prelude = PRELUDES.get(prelude, "")
         self.tolerance = tolerance
         self.checker = checker
         self.compare = compare
@@ -278,7 +286,12 @@ class CodeVerifier:
             while True:
                 start, failure = passed, None
                 runs = self._engine.run(
-                    program, prepared.inputs[start:], prepared.limits, prepared.fn_name, fresh
+                    program,
+                    prepared.inputs[start:],
+                    prepared.limits,
+                    prepared.fn_name,
+                    fresh,
+                    self._prelude,
                 )
                 with closing(runs):
                     for index, run in zip(range(start, total), runs, strict=True):

@@ -108,12 +108,13 @@ class Engine:
         limits: Limits,
         fn_name: str | None = None,
         fresh: bool = False,
+        prelude: str = "",
     ) -> Iterator[Run]:
         """Runs the program on each input, in order, and gives a `Run` for each as it ends.
 
         For a function, an input holds one JSON value per line. The tests share a process unless
         `fresh`, as long as they end with exit code 0. A failure is the last that is given. Close
-        the iterator to stop early.
+        the iterator to stop early. `prelude` is run before the program, in its namespace.
 
         Raises:
             CompileError: the program does not compile.
@@ -128,7 +129,7 @@ class Engine:
         conversation = _Conversation(zygote, limits, len(inputs))
         try:
             try:
-                zygote.send(b"R", _job(program, inputs, limits, fn_name, fresh, zygote))
+                zygote.send(b"R", _job(program, inputs, limits, fn_name, fresh, prelude, zygote))
             except ValueError as error:  # text that is none: it cannot be marshalled
                 raise CompileError(f"{type(error).__name__}: {error}") from None
             yield from conversation.runs(inputs)
@@ -149,6 +150,7 @@ def _job(
     limits: Limits,
     fn_name: str | None,
     fresh: bool,
+    prelude: str,
     zygote: Zygote,
 ) -> dict[str, Any]:
     wall = limits.time * WALL_FACTOR + WALL_EXTRA
@@ -160,7 +162,8 @@ def _job(
         "fn_name": fn_name,
         "modules": modules_to_load(program),
         "late": modules_to_load_late(program) if "landlock" in zygote.missing else (),
-        "prelude": names_to_provide(program) if fn_name is not None else {},
+        "names": names_to_provide(program) if fn_name is not None else {},
+        "prelude": prelude,
         "time": limits.time,
         "wall": wall,
         "busy": BUSY * wall,

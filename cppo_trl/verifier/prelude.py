@@ -65,6 +65,26 @@ _PROVIDED_MODULES = """
 """
 
 
+# What LiveCodeBench's grader puts before a program: these names, and a deeper recursion.
+_STARRED = """
+    string re datetime collections heapq bisect copy math random statistics itertools functools
+    operator io sys json builtins typing
+""".split()
+_IMPORTED = """
+    string re datetime collections heapq bisect copy math random statistics itertools functools
+    operator io sys json
+""".split()
+PRELUDES = {
+    "lcb": "\n".join(
+        [
+            *(f"from {module} import *" for module in _STARRED),
+            *(f"import {module}" for module in _IMPORTED),
+            "sys.setrecursionlimit(50000)",
+        ]
+    )
+}
+
+
 def imported_modules(program: str) -> set[str]:
     """The top-level modules that the program's import statements name (in text as well)."""
     found = set()

@@ -47,6 +47,7 @@ def install_builtins() -> None:
 
 def run(
     code: types.CodeType,
+    prelude: types.CodeType,
     fn_name: str | None,
     names: Mapping[str, Any],
     first_copy: int,
@@ -56,6 +57,7 @@ def run(
 
     Args:
         code: of the program.
+        prelude: what is run before it, in its namespace.
         fn_name: the function to call, None for standard input and output.
         names: that a function problem is given.
         first_copy: where the copies of the descriptors 0 to 2, or 3, begin: a test that closes
@@ -72,7 +74,9 @@ def run(
             os.closerange(last + 1, 64)
             state.reset()
             status = (
-                _run_script(code, state) if fn_name is None else _run_function(code, fn_name, names)
+                _run_script(code, prelude, state)
+                if fn_name is None
+                else _run_function(code, prelude, fn_name, names)
             )
             if status or state.is_worn():
                 break
@@ -139,12 +143,13 @@ class State:
         )
 
 
-def _run_script(code: types.CodeType, state: State) -> int:
+def _run_script(code: types.CodeType, prelude: types.CodeType, state: State) -> int:
     """Runs the program as `__main__`, then what an interpreter does at its end; the exit code."""
     names = _new_module("__main__")
     stdout = sys.stdout
     status = 0
     try:
+        exec(prelude, names)
         exec(code, names)
     except SystemExit as stop:
         status = _exit_status(stop.code)
@@ -190,7 +195,9 @@ def _exit_status(code: object) -> int:
     return 1
 
 
-def _run_function(code: types.CodeType, name: str, provided: Mapping[str, Any]) -> int:
+def _run_function(
+    code: types.CodeType, prelude: types.CodeType, name: str, provided: Mapping[str, Any]
+) -> int:
     """Calls the function on the arguments in `RESULT` and leaves its result there; exit code."""
     with open(
         RESULT, encoding="utf-8", errors="surrogatepass", newline="\n", closefd=False
@@ -199,6 +206,7 @@ def _run_function(code: types.CodeType, name: str, provided: Mapping[str, Any]) 
     os.ftruncate(RESULT, 0)
     names = _new_module("solution")
     names.update(provided)
+    exec(prelude, names)
     exec(code, names)
     holder = names.get("Solution")
     if isinstance(holder, type) and hasattr(holder, name):

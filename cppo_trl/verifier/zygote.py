@@ -191,13 +191,14 @@ class Zygote:
             if os.getppid() != zygote:
                 os._exit(0)  # it died before the child asked to die with it
             names = {}
-            for name, (module, attribute) in job["prelude"].items():
+            for name, (module, attribute) in job["names"].items():
                 names[name] = importlib.import_module(module)
                 if attribute is not None:
                     names[name] = getattr(names[name], attribute)
             code = CANNOT_COMPILE
             compiled = compile_program(job["code"], script=job["fn_name"] is None)
-            program.run(compiled, job["fn_name"], names, self._first_copy, self._state)
+            prelude = compile(job["prelude"], "<prelude>", "exec")
+            program.run(compiled, prelude, job["fn_name"], names, self._first_copy, self._state)
         except SyntaxError as error:
             _complain(f"{type(error).__name__}: {error.msg} (line {error.lineno})")
         except BaseException as error:

@@ -344,7 +344,7 @@ def test_tokens_may_be_numbers_within_a_tolerance() -> None:
         assert verifier.verify(problem, "print(0.1 + 0.2, 1000500.0, 3)").passed
         assert not verifier.verify(problem, "print(0.302, 1000000, 3)").passed
         assert not verifier.verify(problem, "print(0.3, 1000500, 3)").passed  # whole numbers
-    with pytest.raises(ValueError, match="tolerance is 0.1; it goes with compare='tokens'"):
+    with pytest.raises(ValueError, match=r"tolerance is 0\.1; it goes with compare='tokens'"):
         CodeVerifier(tolerance=0.1)
 
 
@@ -376,3 +376,18 @@ def test_what_a_checker_raises_is_passed_on() -> None:
         pytest.raises(TypeError, match="checker gave 'yes'"),
     ):
         verifier.verify(problem, "print(1)")
+
+
+def test_the_prelude_of_livecodebench_provides_its_names_for_each_test() -> None:
+    tests = (TestCase("1 2 2\n", "2 50000\n"), TestCase("3 3\n", "1 50000\n"))
+    problem = Problem("a", "Count.", tests)
+    program = "print(len(Counter(stdin.read().split())), sys.getrecursionlimit())"
+    with CodeVerifier(workers=1, prelude="lcb") as verifier:
+        verdict = verifier.verify(problem, program)
+        assert verdict.passed, verdict
+        own = "from __future__ import annotations\n\ndef comb(): return 2\nraise ValueError(comb())"
+        assert "ValueError: 2 (line 4)" in verifier.verify(problem, own).message
+    with CodeVerifier(workers=1) as verifier:
+        assert not verifier.verify(problem, program).passed
+    with pytest.raises(ValueError, match=r"prelude is 'apps'.*'lcb'"):
+        CodeVerifier(prelude="apps")
