@@ -15,6 +15,7 @@ import _signal  # `signal.getsignal` makes an enum of each answer, which takes a
 import _thread
 import atexit
 import builtins
+import contextlib
 import gc
 import io
 import json
@@ -166,15 +167,19 @@ def _run_script(code: types.CodeType, state: State) -> int:
                 file.flush()
         except (OSError, ValueError):
             pass
-    if not state.ended_threads:  # daemons would find their names gone
-        sys.modules.pop("__main__", None)
-        names.clear()
     try:
         if sys.stdout is not None and not getattr(sys.stdout, "closed", False):
             sys.stdout.flush()
     except BaseException as error:
         describe(error)
         return 120  # as the interpreter's own
+    # Finalizers come last and print to the stream that the interpreter made.
+    sys.stdout = stdout
+    if not state.ended_threads:  # daemons would find their names gone
+        sys.modules.pop("__main__", None)
+        names.clear()
+        with contextlib.suppress(OSError, ValueError):
+            stdout.flush()
     return status
 
 
