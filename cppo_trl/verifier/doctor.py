@@ -22,7 +22,7 @@ ADVICE = {
     "container, a runtime whose own profile allows prctl(PR_SET_SECCOMP), as Docker's default "
     "does. Without it, `CodeVerifier(unsafe=True)` runs programs that can do what you can.",
     "landlock": "It takes Linux 5.13 with `landlock` among the kernel's `lsm=`. Without it "
-    "programs can open no file at all, and modules that they import inside other modules may be missing.",
+    "programs can open no file at all, and modules that others import late may be missing.",
     "user": "Run as an unprivileged user, or give root the capabilities SETUID and SETGID.",
     "namespaces": "Allow user namespaces (sysctl user.max_user_namespaces above 0; on Ubuntu also "
     "kernel.apparmor_restrict_unprivileged_userns=0), or give root the capability SYS_ADMIN.",

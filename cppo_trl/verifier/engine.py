@@ -202,7 +202,7 @@ class _Conversation:
         if self._in_order and not self._over:
             with suppress(EngineError, TimeoutError):
                 self._zygote.send(b"S")
-                while not self._over:
+                while self._in_order and not self._over:
                     self._take_in(self._zygote.receive(STOP_LIMIT))
         return self._over
 
@@ -222,7 +222,9 @@ class _Conversation:
         return answer
 
     def _take_in(self, answer: Answer) -> None:
-        if answer.kind != messages.TEST:
+        if answer.kind == messages.TROUBLE:
+            self._in_order = False  # a new one may have none
+        elif answer.kind != messages.TEST:
             self._over = True
 
 

@@ -247,9 +247,11 @@ class Pool:
         """A zygote for this thread alone, until it is given back.
 
         Raises:
-            SandboxError: seccomp cannot be had and `unsafe` was not asked for.
+            SandboxError: this is not Linux; seccomp cannot be had and `unsafe` was not asked for.
             OSError, EngineError: no zygote could be started; the pool is closed.
         """
+        if sys.platform != "linux":
+            raise SandboxError(f"programs are verified on Linux only, and this is {sys.platform}")
         while True:
             with self._lock:
                 if self._closed:

@@ -29,6 +29,7 @@ _LOADED_ONCE = """
     types typing warnings
     numpy scipy sympy networkx sortedcontainers pandas
 """
+_PARTS = {"numpy": ("numpy.fft", "numpy.linalg", "numpy.random")}  # that it imports late
 _SPEAKING = ("antigravity", "idlelib", "this", "turtledemo")  # that do something when imported
 _IMPORT = re.compile(
     r"^[ \t]*(?:from[ \t]+(\w+)[\w.]*[ \t]+import\b|import[ \t]+([\w., \t]+))", re.MULTILINE
@@ -96,7 +97,8 @@ def imported_modules(program: str) -> set[str]:
 
 def modules_to_load(program: str) -> tuple[str, ...]:
     """The modules that the program imports and that may be loaded once for all its tests."""
-    return tuple(sorted(imported_modules(program).intersection(_LOADED_ONCE.split())))
+    names = sorted(imported_modules(program).intersection(_LOADED_ONCE.split()))
+    return tuple(part for name in names for part in (name, *_PARTS.get(name, ())))
 
 
 def modules_to_load_late(program: str) -> tuple[str, ...]:

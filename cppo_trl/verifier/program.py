@@ -15,6 +15,7 @@ import _signal  # `signal.getsignal` makes an enum of each answer, which takes a
 import _thread
 import atexit
 import builtins
+import contextlib
 import gc
 import io
 import json
@@ -171,18 +172,22 @@ def _run_script(code: types.CodeType, prelude: types.CodeType, state: State) -> 
                 file.flush()
         except (OSError, ValueError):
             pass
-    if not state.ended_threads:  # daemons would find their names gone
-        sys.settrace(None)  # so would these, which are called for what comes below
-        sys.setprofile(None)
-        sys.modules.pop("__main__", None)
-        names.clear()
     try:
-        stdout = vars(sys).get("stdout")  # it may be deleted, or anything
-        if stdout is not None and not getattr(stdout, "closed", False):
-            stdout.flush()
+        current = vars(sys).get("stdout")  # it may be deleted, or anything
+        if current is not None and not getattr(current, "closed", False):
+            current.flush()
     except BaseException as error:
         describe(error)
         return 120  # as the interpreter's own
+    # Finalizers come last and print to the stream that the interpreter made.
+    sys.stdout = stdout
+    if not state.ended_threads:  # daemons would find their names gone
+        sys.settrace(None)  # so would these, which are called for what comes now
+        sys.setprofile(None)
+        sys.modules.pop("__main__", None)
+        names.clear()
+        with contextlib.suppress(OSError, ValueError):
+            stdout.flush()
     return status
 
 

@@ -128,7 +128,7 @@ class Zygote:
                     if not child.starts():
                         return
                 child.run(data)
-                if child.pid == 0:
+                if child.pid == 0 or child.failed:
                     failed = child.failed
                     peak = max(peak, child.end())
                     child = None

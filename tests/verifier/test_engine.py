@@ -141,6 +141,22 @@ VALID = {
     "byte order mark": "\ufeff" + RIGHT,
     "carriage returns": RIGHT.replace("\n", "\r\n"),
     "unusual text": RIGHT + "x = 'é \U0001f600'",
+    "a class for fast output": READ
+    + "import os, sys\nfrom io import BytesIO, IOBase\n"
+    + "class Fast(IOBase):\n"
+    + "  def __init__(self, file): self.file, self.buffer = file.fileno(), BytesIO()\n"
+    + "  def write(self, text): self.buffer.write(text.encode())\n"
+    + "  def flush(self):\n    os.write(self.file, self.buffer.getvalue())\n"
+    + "    self.buffer.truncate(0), self.buffer.seek(0)\n"
+    + "sys.stdout = Fast(sys.stdout)\nprint(a + b)",
+    "a finalizer that prints": READ
+    + "class C:\n  def __del__(self): print(self.x)\nc = C()\nc.x = a + b",
+    "asyncio": "import asyncio\nasync def main():\n  await asyncio.sleep(0)\n"
+    "  print(sum(map(int, input().split())))\nasyncio.run(main())",
+    "errors to nowhere": "import os, sys\nsys.stderr = open(os.devnull, 'w')\n"
+    "print('debug', file=sys.stderr)\n" + RIGHT,
+    "limits": "import resource\nhard = resource.getrlimit(resource.RLIMIT_STACK)[1]\n"
+    "resource.setrlimit(resource.RLIMIT_STACK, (hard, hard))\n" + RIGHT,
     "random": RIGHT + "import random\nrandom.shuffle(list(range(9)))",
 }
 
