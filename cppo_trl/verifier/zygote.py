@@ -66,7 +66,7 @@ def main(settings: dict[str, Any]) -> None:
     _load(settings["preload"])
     time.tzset()  # reads its file now
     layers.prepare()
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+    _reset_signals()
     line = Line(control)
     zygote = Zygote(line, layers, first_copy)
     try:
@@ -77,6 +77,18 @@ def main(settings: dict[str, Any]) -> None:
                 zygote.run(job)
     except (Closed, BrokenPipeError, ConnectionResetError):
         os._exit(0)
+
+
+def _reset_signals() -> None:
+    """Gives programs the signals of a new interpreter; how the trainer was started (`nohup`, in the
+    background of a script) decides on no verdict.
+    """
+    python_ignores = (signal.SIGPIPE, signal.SIGXFSZ)
+    for number in signal.valid_signals():
+        if signal.getsignal(number) is signal.SIG_IGN and number not in python_ignores:
+            signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGCHLD})
 
 
 def _open_files() -> int:

@@ -196,3 +196,27 @@ def test_the_log_names_the_layers_that_are_missing_once(caplog: pytest.LogCaptur
             verifier.verify(SUM, f"{RIGHT}# {n}")
     (record,) = caplog.records
     assert "landlock (switched off)" in record.getMessage()
+
+
+VERIFY = """
+from cppo_trl import CodeVerifier, Problem, TestCase
+
+interrupted = "import signal\\ntry: signal.raise_signal(2)\\nexcept KeyboardInterrupt: print(1)"
+with CodeVerifier(workers=1) as verifier:
+    print(verifier.verify(Problem("a", "", (TestCase("", "1"),)), interrupted).status.value)
+"""
+
+
+def test_signals_that_the_trainer_ignores_or_blocks_are_none_of_the_programs() -> None:
+    def start_as_nohup_does() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+
+    done = subprocess.run(
+        [sys.executable, "-c", VERIFY],
+        preexec_fn=start_as_nohup_does,
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "pass\n", done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -72,7 +73,11 @@ def test_cpython_itself_says_so(case: Unusual, tmp_path: Path) -> None:
         given.write_text(text, encoding="utf-8", newline="")
         with open(given) as stdin:
             done = subprocess.run(
-                [sys.executable, *options, program], stdin=stdin, capture_output=True
+                [sys.executable, *options, program],
+                stdin=stdin,
+                capture_output=True,
+                # In the background of a script it is ignored.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
         runs.append((done.returncode, expected, done.stdout.decode("utf-8", "surrogateescape")))
     right = {
