@@ -385,7 +385,6 @@ class CPPOTrainer(RoleTrainer):
             unwrap=lambda: unwrap_model_for_generation(
                 self.model_wrapped,
                 self.accelerator,
-                gather_deepspeed3_params=args.ds3_gather_for_generation,
                 gradient_checkpointing_kwargs=args.gradient_checkpointing_kwargs,
             ),
         )

@@ -34,6 +34,18 @@ REWARDS = {"pass": 1.0, "fail": 0.0, "lost": None}
 PLAN_TEMPLATE = "{statement}"
 SOLVE_TEMPLATE = "{statement} Follow {strategy}"
 
+# Settings of a trainer on CPU that says and saves nothing but its metrics.
+QUIET = {
+    "shuffle_dataset": False,
+    "lr_scheduler_type": "constant",
+    "logging_steps": 1,
+    "save_strategy": "no",
+    "report_to": "none",
+    "disable_tqdm": True,
+    "use_cpu": True,
+    "bf16": False,
+}
+
 Script = Sequence[Sequence[str]]  # one text for each tuple of each problem
 
 
@@ -162,16 +174,9 @@ def scripted_trainer(
         "max_completion_length": 64,
         "plan_template": PLAN_TEMPLATE,
         "solve_template": SOLVE_TEMPLATE,
-        "shuffle_dataset": False,
         "max_grad_norm": 0.0,
-        "lr_scheduler_type": "constant",
         "learning_rate": 1e-2,
-        "logging_steps": 1,
-        "save_strategy": "no",
-        "report_to": "none",
-        "disable_tqdm": True,
-        "use_cpu": True,
-        "bf16": False,
+        **QUIET,
     }
     trainer = CPPOTrainer(
         str(model) if isinstance(model, Path) else model,

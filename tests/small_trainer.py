@@ -16,6 +16,7 @@ from cppo_trl import CPPOConfig, CPPOTrainer
 from cppo_trl.generation import Completion, Generator, Sampling
 from scripted_rollouts import (
     PLAN_TEMPLATE,
+    QUIET,
     SOLVE_TEMPLATE,
     Script,
     ScriptedGenerator,
@@ -61,15 +62,8 @@ def make_trainer(
         "plan_template": PLAN_TEMPLATE,
         "solve_template": SOLVE_TEMPLATE,
         "learning_rate": 1e-2,
-        "lr_scheduler_type": "constant",
-        "shuffle_dataset": False,
         "gradient_checkpointing": False,
-        "logging_steps": 1,
-        "save_strategy": "no",
-        "report_to": "none",
-        "disable_tqdm": True,
-        "use_cpu": True,
-        "bf16": False,
+        **QUIET,
     }
     if train_dataset is None:
         train_dataset = scripted_problems(len(script))

@@ -12,6 +12,7 @@ import json
 import re
 import shlex
 import subprocess
+import sys
 
 import pytest
 
@@ -95,6 +96,13 @@ def test_command_works(command, session, qwen3_5_dir, tmp_path, monkeypatch, cap
         if arguments[0] == "verify":
             verdicts = map(json.loads, (folder / "verdicts.jsonl").read_text().splitlines())
             assert [verdict["status"] for verdict in verdicts] == ["pass", "wrong_answer"]
+
+
+def test_the_benchmark_of_the_verifier_prints_its_table():
+    assert "python perf/verifier.py" in README
+    few = ["--programs", "2", "--tests", "2", "--repeats", "1"]
+    said = run_command([sys.executable, str(REPO / "perf" / "verifier.py"), *few], REPO).stdout
+    assert "zygote, all layers (the default)" in said
 
 
 def test_links_lead_somewhere():

@@ -63,8 +63,9 @@ class CodeVerifier:
             more, more is allowed.
         unsafe: run programs even where system calls cannot be filtered (seccomp); they can then do
             what this user can.
-        fresh_process: a process for each test, at five times the cost; otherwise a program's tests
-            share one while they pass, and a later failure counts only if a fresh one confirms it.
+        fresh_process: a process for each test, at about six times the cost; otherwise a program's
+            tests share one while they pass, and a later failure counts only if a fresh one
+            confirms it.
 
     Raises:
         ValueError: an argument is out of range; the message says what is allowed.

@@ -18,7 +18,9 @@ from cppo_trl.problems import Problem, TestCase
 from cppo_trl.verifier import CodeVerifier, Verdict
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
-pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"no labelled programs at {DATA}")
+pytestmark = pytest.mark.skipif(
+    not DATA.is_dir(), reason=f"the labelled programs are no part of the repository: none in {DATA}"
+)
 
 # How many gold solutions of an APPS problem `return` at the top level.
 TOP_LEVEL_RETURN = {"2287": 3}

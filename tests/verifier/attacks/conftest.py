@@ -69,7 +69,13 @@ class Target:
         return verdict
 
     def holds_against(self, program: str) -> None:
-        """Runs attempts, none of which may succeed."""
+        """Runs attempts, none of which may succeed.
+
+        Those that name system calls by number are for the machine whose numbers they are; the
+        filter's tables for others are tested in `test_seccomp.py`.
+        """
+        if "attempt(raw," in program and os.uname().machine != "x86_64":
+            pytest.skip("this attack makes system calls by their x86-64 numbers")
         verdict = self.run(f"{PREAMBLE}\n{program}\nprint('held')", HELD)
         assert verdict.passed, verdict
 

@@ -38,7 +38,6 @@ READING = {
 }
 
 
-@pytest.mark.skipif(os.uname().machine != "x86_64", reason="numbers of x86-64")
 @pytest.mark.parametrize("name", READING)
 def test_it_cannot_read(any_target, name: str) -> None:
     any_target.holds_against(READING[name])
