@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import signal
 import time
 from collections.abc import Callable
@@ -19,6 +21,7 @@ from cppo_trl.verifier.messages import (
     WALL_LIMIT,
     Line,
 )
+from cppo_trl.verifier.program import DONE, NEXT, RESULT
 
 LAST_LINE = 400  # bytes of standard error that are passed on
 SHORTEST_LOOK, LONGEST_LOOK = 0.002, 0.1  # seconds between looks at a child that runs
@@ -32,7 +35,7 @@ class Child:
         job: what was asked for.
         null: a descriptor of /dev/null, standard input and output of functions.
         resident: bytes of memory that the zygote has, which do not count.
-        fork: makes the process, from the files that are its descriptors 0, 1, ...
+        fork: makes the process, from its descriptors, as `Zygote._fork` takes them.
     """
 
     def __init__(
@@ -41,7 +44,7 @@ class Child:
         job: dict[str, Any],
         null: int,
         resident: int,
-        fork: Callable[[tuple[int, ...]], int],
+        fork: Callable[[dict[int, int]], int],
     ) -> None:
         self._line = line
         self._job = job
@@ -49,18 +52,26 @@ class Child:
         self._is_function = job["fn_name"] is not None
         self._files = [os.memfd_create(name) for name in ("in", "out", "err")]
         given, output, errors = self._files
+        self._done, done = os.pipe()
+        following, self._next = os.pipe()
         if self._is_function:
-            files: tuple[int, ...] = (null, null, errors, output)
+            files = {0: null, 1: null, 2: errors, RESULT: output}
         else:
-            files = (given, output, errors)
-        self.failed = False
+            files = {0: given, 1: output, 2: errors}
+        os.set_blocking(self._next, False)
+        self._poll = line.poll_with(self._done)
+        self.failed = self._ran = False
         self._peak = 0
-        self.pid = fork(files)
+        try:
+            self.pid = fork(files | {DONE: done, NEXT: following})
+        finally:
+            os.close(done)
+            os.close(following)
 
     def starts(self) -> bool:
         """Waits until the program is compiled; if it is not, answers so."""
         reason, status = self._wait(COMPILE_LIMIT, COMPILE_LIMIT, 0.0)
-        if os.WIFSTOPPED(status):
+        if status is None:
             return True
         code = os.waitstatus_to_exitcode(status)
         kind = TROUBLE if code == CANNOT_LOCK else INVALID
@@ -72,37 +83,39 @@ class Child:
         job = self._job
         given, output, errors = self._files
         for file in self._files:
-            os.ftruncate(file, 0)
             os.lseek(file, 0, os.SEEK_SET)
+            os.ftruncate(file, 0)
         _fill(output if self._is_function else given, data)
         started = self._cpu_seconds()
-        os.kill(self.pid, signal.SIGCONT)
+        with contextlib.suppress(BrokenPipeError, BlockingIOError):  # it does not read
+            os.write(self._next, b"n")
         reason, status = self._wait(started + job["time"], job["wall"], job["busy"])
         cpu = self._used - started
         if job["fresh"] and self.pid:
             os.kill(self.pid, signal.SIGKILL)  # its peak is known at its end only
             self._reap(0)
-        code = 0 if os.WIFSTOPPED(status) else status
-        self.failed = reason != ENDED or code != 0
+        self.failed = reason != ENDED or bool(status)
         length = os.fstat(output).st_size
         sent = b""
         if not self.failed and length < job["output"]:
             sent = os.pread(output, length, 0) if length < 1 << 30 else b""
         told = self._last_words() if os.fstat(errors).st_size else b""
         peak = 0 if self.pid else self._peak
-        self._line.answer(TEST, reason, code, cpu, peak, length, sent, told)
+        may_wait = not self.failed and self._ran
+        self._line.answer(TEST, reason, status or 0, cpu, peak, length, sent, told, may_wait)
+        self._ran = True
 
     def end(self) -> int:
         """Kills what is left of it; its peak in KB above a child's that does nothing."""
         if self.pid:
             os.kill(self.pid, signal.SIGKILL)
             self._reap(0)
-        for file in self._files:
+        for file in (*self._files, self._done, self._next):
             os.close(file)
         return self._peak
 
-    def _wait(self, cpu_limit: float, wall: float, busy: float) -> tuple[int, int]:
-        """Waits for a stop or an end; why it came, and the wait status.
+    def _wait(self, cpu_limit: float, wall: float, busy: float) -> tuple[int, int | None]:
+        """Waits for the end of the test, or of the process; why it came, and the wait status.
 
         `cpu_limit` is on the child's clock. A child that used less than `busy` CPU seconds in
         `wall` seconds sleeps; one that used more waits for its turn and gets as much again.
@@ -111,12 +124,20 @@ class Child:
         deadline = time.monotonic() + wall
         before = None if not busy else cpu_limit - self._job["time"]
         while True:
-            if (status := self._reap(os.WNOHANG | os.WUNTRACED)) is not None:
+            happened = dict(self._poll.poll(look * 1e3))
+            if not happened:
+                self._line.flush()
+            if happened.get(self._done, 0) & select.POLLIN:
+                os.read(self._done, 1)
+                self._used = self._cpu_seconds()
+                if reason == ENDED:
+                    return (CPU_LIMIT if self._used > cpu_limit else ENDED), None
+            elif self._done in happened:  # it ends, or has closed its end of the pipe
+                signal.sigtimedwait({signal.SIGCHLD}, look)
+            if (status := self._reap(os.WNOHANG)) is not None:
                 if reason == ENDED and self._used > cpu_limit:
                     reason = CPU_LIMIT
                 return reason, status
-            if signal.sigtimedwait({signal.SIGCHLD}, look) is not None:
-                continue
             used, now = self._cpu_seconds(), time.monotonic()
             look = min(2 * look, LONGEST_LOOK, max(SHORTEST_LOOK, cpu_limit - used))
             if used > cpu_limit:
@@ -130,12 +151,10 @@ class Child:
                 os.kill(self.pid, signal.SIGKILL)
 
     def _reap(self, options: int) -> int | None:
+        """The wait status, if the child has ended; frees what it held."""
         pid, status, usage = os.wait4(self.pid, options)
         if pid == 0:
             return None
-        if os.WIFSTOPPED(status):
-            self._used = self._cpu_seconds()
-            return status
         self.pid = 0
         self._used = usage.ru_utime + usage.ru_stime
         self._peak = max(0, usage.ru_maxrss - self._base // 1024)

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_EXCEPTION, CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from functools import lru_cache, partial
 from types import TracebackType
@@ -163,10 +163,11 @@ class CodeVerifier:
                 futures[self._submit(prepared, program, key)] = key
         try:
             with _bar(progress, len(pairs), sum(copies[key] for key in verdicts)) as bar:
-                for future in as_completed(futures):
-                    key = futures[future]
-                    verdicts[key] = future.result()
-                    bar.update(copies[key])
+                if progress:
+                    for future, key in futures.items():
+                        future.add_done_callback(lambda _, key=key: bar.update(copies[key]))
+                done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+                verdicts |= {futures[future]: future.result() for future in done}
         except CancelledError:
             raise RuntimeError("this CodeVerifier was closed meanwhile") from None
         finally:

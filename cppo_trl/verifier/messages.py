@@ -11,6 +11,7 @@ import marshal
 import os
 import select
 import struct
+import time
 from typing import Any
 
 # Kind, reason, wait status, CPU microseconds, peak KB, length of the output, bytes of output and of
@@ -21,6 +22,7 @@ ENDED, CPU_LIMIT, WALL_LIMIT = range(3)  # why a test came to its end
 
 CANNOT_LOCK, CANNOT_COMPILE = 100, 101  # exit codes of a child that has not run the program yet
 COMPILE_LIMIT = 30.0  # CPU and wall seconds
+LONGEST_WAIT = 0.002  # seconds that the answer on a test may wait for the next one
 
 
 class Closed(Exception):
@@ -36,6 +38,8 @@ class Line:
 
     def __init__(self, control: int) -> None:
         self._control = control
+        self._unsent = bytearray()
+        self._oldest = 0.0  # of those answers, on the monotonic clock
         self._poll = select.poll()
         self._poll.register(control, select.POLLIN | select.POLLHUP)
 
@@ -49,14 +53,28 @@ class Line:
         length: int = 0,
         output: bytes = b"",
         told: bytes = b"",
+        may_wait: bool = False,
     ) -> None:
-        """Sends one answer; the fields are those of `HEADER`."""
+        """Gives one answer; the fields are those of `HEADER`.
+
+        One that `may_wait` is sent with others, soon: short tests would wake the trainer each time.
+        """
         header = HEADER.pack(
             kind, reason, status, int(cpu * 1e6), peak, length, len(output), len(told)
         )
-        data = memoryview(header + output + told)
-        while data:
-            data = data[os.write(self._control, data) :]
+        if not self._unsent:
+            self._oldest = time.monotonic()
+        self._unsent += header + output + told
+        if not may_wait or time.monotonic() > self._oldest + LONGEST_WAIT:
+            self.flush()
+
+    def flush(self) -> None:
+        """Sends the answers that were left to wait."""
+        with memoryview(self._unsent) as data:
+            sent = 0
+            while sent < len(data):
+                sent += os.write(self._control, data[sent:])
+        self._unsent.clear()
 
     def receive(self) -> tuple[bytes, Any]:
         """The next request's letter and data; raises `Closed`."""
@@ -72,6 +90,13 @@ class Line:
             parts.append(part)
             length -= len(part)
         return b"".join(parts)
+
+    def poll_with(self, file: int) -> select.poll:
+        """What waits for a word of the trainer or for something to read from `file`."""
+        poll = select.poll()
+        poll.register(self._control, select.POLLIN | select.POLLHUP)
+        poll.register(file, select.POLLIN)
+        return poll
 
     def is_told_to_stop(self) -> bool:
         """Whether the trainer has said so; raises `Closed`."""

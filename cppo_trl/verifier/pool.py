@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from cppo_trl.verifier.messages import HEADER
-from cppo_trl.verifier.prelude import PRELOADED
+from cppo_trl.verifier.prelude import PRELOADED, PRELOADED_BLIND
 
 START_LIMIT = 60.0  # seconds for a zygote to come up, on a very busy machine
 STACK = 512 << 20  # bytes, for deep recursion; counts from the start of an interpreter only
@@ -45,8 +45,11 @@ _MODULES = (
     "child",
     "zygote",
 )
+# What modules do after a fork repairs locks that other threads hold; the zygote has one thread, its
+# children cannot fork, and it would cost them a tenth of their time.
 _START = f"""
-import builtins, marshal, posix, resource, sys
+import builtins, marshal, os, posix, resource, sys
+os.register_at_fork = lambda **hooks: None
 soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
 if 0 <= soft < {STACK} and not soft == hard:
     resource.setrlimit(resource.RLIMIT_STACK, ({STACK} if hard < 0 else min({STACK}, hard), hard))
@@ -150,7 +153,11 @@ class Zygote:
             finally:
                 other.close()
             try:
-                settings = {"without": tuple(without), "preload": PRELOADED}
+                settings = {
+                    "without": tuple(without),
+                    "preload": PRELOADED,
+                    "preload_blind": PRELOADED_BLIND,
+                }
                 self._send_data(marshal.dumps((_code(), settings)))
                 ready = self.receive(START_LIMIT)
             except (EngineError, TimeoutError):

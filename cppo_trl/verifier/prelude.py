@@ -10,23 +10,28 @@ from __future__ import annotations
 import re
 import sys
 
-# In every zygote from its start: what programs import, and what the library itself imports late.
+# In every zygote from its start: what most programs import, and what the library itself imports
+# late. Each module makes every fork dearer.
 PRELOADED = tuple(
     """
-    __future__ _strptime abc array bisect cmath collections contextlib copy copyreg dataclasses
-    datetime decimal encodings.ascii encodings.latin_1 enum fractions functools heapq inspect io
-    itertools json linecache locale math numbers operator os pathlib pickle queue random re
-    statistics string struct sys textwrap threading time traceback types typing warnings
-    concurrent.futures.thread
+    __future__ array bisect collections contextlib copy encodings.ascii encodings.latin_1 functools
+    heapq io itertools linecache locale math operator os random re string struct sys threading time
+    traceback types typing warnings
+    """.split()
+)
+# And where children can open no files, so that there is no other time for them.
+PRELOADED_BLIND = tuple(
+    """
+    _strptime abc cmath concurrent.futures.thread copyreg dataclasses datetime decimal enum
+    fractions inspect json numbers pathlib pickle queue statistics textwrap
     """.split()
 )
 # Loaded when the first program asks: free of effects at import, and safe to fork after; the last
-# line is third-party.
+# line is third-party. What is not here, a program loads for itself.
 _LOADED_ONCE = """
-    __future__ abc array bisect cmath collections contextlib copy copyreg csv dataclasses datetime
-    decimal enum fractions functools heapq inspect io itertools json math numbers operator os
-    pathlib pickle queue random re statistics string struct sys textwrap threading time traceback
-    types typing warnings
+    __future__ abc array bisect collections contextlib copy copyreg dataclasses enum functools
+    heapq io itertools json math numbers operator os queue random re string struct sys threading
+    time types typing warnings
     numpy scipy sympy networkx sortedcontainers pandas
 """
 _PARTS = {"numpy": ("numpy.fft", "numpy.linalg", "numpy.random")}  # that it imports late
@@ -106,7 +111,7 @@ def modules_to_load_late(program: str) -> tuple[str, ...]:
 
     They are loaded for the program alone, where it may not open files itself.
     """
-    known = sys.stdlib_module_names - set(_LOADED_ONCE.split()) - set(_SPEAKING)
+    known = sys.stdlib_module_names - {*_LOADED_ONCE.split(), *PRELOADED_BLIND, *_SPEAKING}
     return tuple(sorted(imported_modules(program) & known))
 
 

@@ -2,8 +2,8 @@
 
 Descriptors 0, 1 and 2 are files in memory; for a function problem 0 and 1 are empty ones, and 3
 holds the arguments (one JSON value a line) before and the result (JSON) after the call. A test ends
-well by stopping this process, which the zygote waits for, and wakes for the next one; any other
-end of a test is an end of the process, with the exit code that the program alone would have.
+well by a byte to the zygote, which sends one for the next test; any other end of a test is an end
+of the process, with the exit code that the program alone would have.
 
 Nothing here is out of the program's reach, and need not be: all that it could forge is that it
 ended well, which `os._exit(0)` says as well, and answers are compared elsewhere.
@@ -27,13 +27,31 @@ import types
 from collections.abc import Mapping
 from typing import Any
 
-from cppo_trl.verifier.source import FILE
+from cppo_trl.verifier.source import FILE, compile_program
 from cppo_trl.verifier.streams import install_open, reset_standard_streams
 
 RESULT = 3  # the descriptor of a function's arguments and result
+# Where the pipes to and from the zygote are, and how many descriptors in all, from `first_copy` on.
+DONE, NEXT, COPIES = 4, 5, 6
 _STACK = 8 << 20  # of threads, unless the program says otherwise; the main one has all it needs
 
-_leave, _kill, _pid = os._exit, os.kill, os.getpid
+_WARM_UPS = 20  # more than it takes CPython to specialise a function
+_WARMING = """
+import sys
+from collections import defaultdict
+
+def main():
+    a, b = map(int, input().split())
+    counts = defaultdict(list)
+    for line in sys.stdin:
+        counts[a + b].append(int(line))
+    print(*sorted(counts), sep=" ")
+
+if __name__ == "__main__":
+    main()
+"""
+
+_leave, _close_range = os._exit, os.closerange
 
 
 def install_builtins() -> None:
@@ -46,9 +64,31 @@ def install_builtins() -> None:
     install_open()
 
 
+def warm_up() -> None:
+    """Runs a small program of ours in the zygote itself.
+
+    A child then finds code specialised and caches filled: what it does not write, the kernel need
+    not copy for it.
+    """
+    kept = [os.dup(number) for number in range(3)]
+    state = State()
+    for _ in range(_WARM_UPS):
+        for number in range(3):
+            file = os.memfd_create("")
+            os.dup2(file, number)
+            os.close(file)
+        os.pwrite(0, b"1 2\n3\n", 0)
+        _run_script(compile_program(_WARMING, script=True), None, state)
+        state.is_worn()
+        state.reset()
+    for number, file in enumerate(kept):
+        os.dup2(file, number)
+        os.close(file)
+
+
 def run(
     code: types.CodeType,
-    prelude: types.CodeType,
+    prelude: types.CodeType | None,
     fn_name: str | None,
     names: Mapping[str, Any],
     first_copy: int,
@@ -68,19 +108,19 @@ def run(
     last = 2 if fn_name is None else RESULT
     status = 1
     try:
+        _wait_for_next(first_copy)
         while True:
-            _end_test()
-            for file in range(last + 1):
-                os.dup2(first_copy + file, file)
-            os.closerange(last + 1, 64)
-            state.reset()
             status = (
                 _run_script(code, prelude, state)
                 if fn_name is None
                 else _run_function(code, prelude, fn_name, names)
             )
-            if status or state.is_worn():
+            if status or state.is_worn() or not _wait_for_next(first_copy):
                 break
+            for file in range(last + 1):
+                os.dup2(first_copy + file, file)
+            _close_range(last + 1, 64)
+            state.reset()
     except BaseException as error:
         status = 1
         describe(error)
@@ -92,28 +132,42 @@ def run(
                 pass
 
 
-def _end_test() -> None:
-    _kill(_pid(), signal.SIGSTOP)
+def _wait_for_next(first_copy: int) -> bool:
+    """Whether there is a next test; not if the program closed the pipes, which is not its task."""
+    try:
+        return os.write(first_copy + DONE, b"d") == 1 == len(os.read(first_copy + NEXT, 1))
+    except OSError:
+        return False
 
 
 class State:
     """What one test of a program may not leave to the next; the rest is for fresh processes.
 
     Made by the zygote, before it forks: a page of memory that a child does not write to is one that
-    the kernel does not copy.
+    the kernel does not copy. For the same reason a program that does not name a thing is not
+    watched for having changed it. One that hides the name has only its own next tests to spoil.
     """
 
     def __init__(self) -> None:
         self._builtins = dict(builtins.__dict__)
-        self._signals = [_signal.getsignal(number) for number in range(1, signal.NSIG)]
+        self._signals = _signal_handlers()
         self._environment = dict(os.environ)
         self._path = list(sys.path)
-        self.ended_threads = False
         self._hooks = (sys.excepthook, sys.displayhook, threading.excepthook)
+        self._may_change_builtins = self._may_change_signals = self._may_change_environment = True
+        self.ended_threads = False
+        self.reset()
+
+    def watch(self, text: str) -> None:
+        """Says which program is to be run."""
+        self._may_change_builtins = "builtins" in text
+        self._may_change_signals = "signal" in text
+        self._may_change_environment = "env" in text
 
     def reset(self) -> None:
+        """Makes ready for a test."""
         self._restore_builtins()
-        if os.environ != self._environment:
+        if self._may_change_environment and os.environ != self._environment:
             os.environ.clear()
             os.environ.update(self._environment)
         sys.path[:] = self._path
@@ -126,31 +180,35 @@ class State:
         sys.argv = [FILE]
 
     def _restore_builtins(self) -> None:
-        if builtins.__dict__ != self._builtins:
+        if self._may_change_builtins and builtins.__dict__ != self._builtins:
             builtins.__dict__.clear()
             builtins.__dict__.update(self._builtins)
 
     def is_worn(self) -> bool:
         """Whether something is left that only a new process is free of."""
-        self._restore_builtins()  # `threading` needs them
+        self._restore_builtins()
         return (
             self.ended_threads
-            or threading.active_count() > 1
             or _thread._count() > 0
             or sys.gettrace() is not None
             or sys.getprofile() is not None
-            or any(signal.getitimer(kind)[0] for kind in range(3))
-            or self._signals != [_signal.getsignal(number) for number in range(1, signal.NSIG)]
+            or (self._may_change_signals and self._signals != _signal_handlers())
         )
 
 
-def _run_script(code: types.CodeType, prelude: types.CodeType, state: State) -> int:
+def _signal_handlers() -> list[Any]:
+    handlers = [_signal.getsignal(number) for number in range(1, signal.NSIG)]
+    return handlers + [_signal.getitimer(kind)[0] > 0 for kind in range(3)]
+
+
+def _run_script(code: types.CodeType, prelude: types.CodeType | None, state: State) -> int:
     """Runs the program as `__main__`, then what an interpreter does at its end; the exit code."""
     names = _new_module("__main__")
     stdout = sys.stdout
     status = 0
     try:
-        exec(prelude, names)
+        if prelude is not None:
+            exec(prelude, names)
         exec(code, names)
     except SystemExit as stop:
         status = _exit_status(stop.code)
@@ -158,7 +216,7 @@ def _run_script(code: types.CodeType, prelude: types.CodeType, state: State) -> 
         status = 1
         describe(error)
     try:
-        if threading.active_count() > 1:
+        if _thread._count() > 0:
             state.ended_threads = True
             threading._shutdown()
         atexit._run_exitfuncs()
@@ -201,7 +259,7 @@ def _exit_status(code: object) -> int:
 
 
 def _run_function(
-    code: types.CodeType, prelude: types.CodeType, name: str, provided: Mapping[str, Any]
+    code: types.CodeType, prelude: types.CodeType | None, name: str, provided: Mapping[str, Any]
 ) -> int:
     """Calls the function on the arguments in `RESULT` and leaves its result there; exit code."""
     with open(
@@ -211,7 +269,8 @@ def _run_function(
     os.ftruncate(RESULT, 0)
     names = _new_module("solution")
     names.update(provided)
-    exec(prelude, names)
+    if prelude is not None:
+        exec(prelude, names)
     exec(code, names)
     holder = names.get("Solution")
     if isinstance(holder, type) and hasattr(holder, name):

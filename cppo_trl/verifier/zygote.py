@@ -9,11 +9,13 @@ answer. Its own life ends with the trainer's: it sees the socket close.
 
 from __future__ import annotations
 
+import _signal  # `signal` makes enums of all answers
 import functools
 import gc
 import importlib
 import math
 import os
+import random
 import resource
 import signal
 import sys
@@ -42,7 +44,8 @@ from cppo_trl.verifier.source import compile_program
 def main(settings: dict[str, Any]) -> None:
     """Serves the trainer on descriptor 0 until it closes; never returns.
 
-    `settings`: `without` (names of layers to leave out), `preload` (names of modules).
+    `settings`: `without` (names of layers to leave out), `preload` (names of modules to load),
+    `preload_blind` (more, where children cannot load any).
     """
     resource.setrlimit(resource.RLIMIT_NOFILE, (_open_files(), _open_files()))
     first_copy = min(1024, _open_files() - 8)
@@ -56,16 +59,20 @@ def main(settings: dict[str, Any]) -> None:
         os.close(control)
         os.waitpid(pid, 0)
         os._exit(0)
-    if "namespaces" not in layers.missing:
-        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # with the process that waits above
     for name in [name for name in sys.modules if name.startswith("cppo_trl")]:
         del sys.modules[name]
     program.install_builtins()
     sys.set_int_max_str_digits(0)
-    sys.stdin = sys.__stdin__ = None  # opened anew for each test
+    program.warm_up()
     _load(settings["preload"])
     time.tzset()  # reads its file now
+    limits.apply_to_all()
     layers.prepare()
+    if "namespaces" not in layers.missing:
+        # With the process that waits above; a change of the user resets it.
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if "landlock" in layers.missing:
+        _load(settings["preload_blind"])
     _reset_signals()
     line = Line(control)
     zygote = Zygote(line, layers, first_copy)
@@ -99,14 +106,15 @@ def _open_files() -> int:
 def _load(names: tuple[str, ...]) -> None:
     """Imports modules for all programs from now on."""
     fresh = [name for name in names if name not in sys.modules]
+    if not fresh:
+        return
     for name in fresh:
         try:
             importlib.import_module(name)
         except Exception:
             pass  # the program hears of it itself
-    if fresh:
-        gc.collect()
-        gc.freeze()  # the children's garbage collector never looks at what is there already
+    gc.collect()
+    gc.freeze()  # the children's garbage collector never looks at what is there already
 
 
 class Zygote:
@@ -174,20 +182,28 @@ class Zygote:
         page = resource.getpagesize()
         return int(fields[0]) * page, int(fields[1]) * page
 
-    def _fork(self, job: dict[str, Any], space: int, files: tuple[int, ...]) -> int:
-        """The number of a new child, locked in, that has `files` as its descriptors.
+    def _fork(self, job: dict[str, Any], space: int, files: dict[int, int]) -> int:
+        """The number of a new child, locked in.
 
-        `space` is the address space of this process, which the limit is on top of.
+        Args:
+            job: as `run` takes it.
+            space: address space of this process, which the limit is on top of.
+            files: its descriptors; 0 to 3 are there under their numbers as well, and all of them
+                from `first_copy` on.
         """
         zygote = os.getpid()
         if pid := os.fork():
             return pid
         code = CANNOT_LOCK
         try:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
-            for number, file in enumerate(files):
+            _signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))
+            for number, file in files.items():
                 os.dup2(file, self._first_copy + number)
-                os.dup2(file, number)
+            own = [number for number in files if number <= program.RESULT]
+            for number in own:
+                os.dup2(self._first_copy + number, number)
+            if "random" in job["code"]:
+                random.seed()
             for name in job["late"]:
                 try:
                     importlib.import_module(name)
@@ -198,8 +214,8 @@ class Zygote:
                 output=job["output"],
                 cpu_seconds=math.ceil(job["time"] * job["tests"]) + math.ceil(COMPILE_LIMIT) + 5,
             )
-            os.closerange(len(files), self._first_copy)
-            os.closerange(self._first_copy + len(files), 1 << 20)
+            os.closerange(len(own), self._first_copy)
+            os.closerange(self._first_copy + program.COPIES, 1 << 20)
             if os.getppid() != zygote:
                 os._exit(0)  # it died before the child asked to die with it
             names = {}
@@ -209,7 +225,8 @@ class Zygote:
                     names[name] = getattr(names[name], attribute)
             code = CANNOT_COMPILE
             compiled = compile_program(job["code"], script=job["fn_name"] is None)
-            prelude = compile(job["prelude"], "<prelude>", "exec")
+            prelude = compile(job["prelude"], "<prelude>", "exec") if job["prelude"] else None
+            self._state.watch(job["code"])
             program.run(compiled, prelude, job["fn_name"], names, self._first_copy, self._state)
         except SyntaxError as error:
             _complain(f"{type(error).__name__}: {error.msg} (line {error.lineno})")

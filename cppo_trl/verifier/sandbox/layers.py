@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 from collections.abc import Callable, Collection
@@ -20,7 +21,7 @@ LAYERS = ("seccomp", "landlock", "user", "namespaces")
 class Layers:
     """The layers that hold, probed once; `missing` maps the name of each other to the reason.
 
-    Made by the zygote, which itself stays outside of all but namespaces: it has to fork.
+    Made by the zygote, which itself gets behind "namespaces" and "user", for it and its children.
 
     Args:
         without: names of layers to leave out.
@@ -29,32 +30,21 @@ class Layers:
     def __init__(self, without: Collection[str] = ()) -> None:
         self.missing = dict.fromkeys(without, "switched off")
         self._ruleset = -1
-        self._filter = bytearray()
-        self._keep_reading = False
-        self._drops_user = False
+        self._filter: seccomp.Filter | None = None
+        self._reads_all = False
 
     def enter_namespaces(self) -> bool:
         """Whether this process got namespaces of its own; the next that it forks is in them."""
         return self._try("namespaces", namespaces.enter)
 
     def prepare(self) -> None:
-        """Probes the other layers and prepares what `lock` needs."""
+        """Probes the other layers, changes this process's user, prepares what `lock` needs."""
         prctl(PR_SET_NO_NEW_PRIVS, 1)
-        prctl(PR_SET_DUMPABLE, 0)
         if self._try("landlock", self._make_ruleset):
             self._try("landlock", lambda: _in_child(lambda: landlock.restrict(self._ruleset)))
-        reading = "landlock" not in self.missing
-        self._keep_reading = reading and os.geteuid() == 0 and user.needs_reading_right()
-        self._drops_user = self._try(
-            "user", lambda: _in_child(lambda: user.drop(self._keep_reading))
-        )
-        unprivileged = self._drops_user or os.geteuid() != 0
-
-        def build_and_install() -> None:
-            self._filter = seccomp.build(reading=reading, limits=unprivileged)
-            _in_child(lambda: seccomp.install(self._filter))
-
-        self._try("seccomp", build_and_install)
+        self._try("user", self._drop_user)
+        prctl(PR_SET_DUMPABLE, 0)  # a change of the user resets it; children inherit it
+        self._try("seccomp", self._make_filter)
 
     def lock(self, space: int, output: int, cpu_seconds: int) -> None:
         """Puts this process, a child of the zygote, behind all layers that hold.
@@ -67,18 +57,29 @@ class Layers:
             OSError: a layer that held when it was probed does not.
         """
         limits.apply(space, output, cpu_seconds)
-        if self._drops_user:
-            user.drop(self._keep_reading)
-        # Changing the user resets both.
-        prctl(PR_SET_DUMPABLE, 0)
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if "landlock" not in self.missing:
             landlock.restrict(self._ruleset)
-        if "seccomp" not in self.missing:
-            seccomp.install(self._filter)
+        elif self._reads_all:
+            user.drop_capabilities()
+        if self._filter is not None:
+            self._filter.install()
 
     def _make_ruleset(self) -> None:
         self._ruleset = landlock.make_ruleset()
+
+    def _drop_user(self) -> None:
+        self._reads_all = os.geteuid() == 0 and user.needs_reading_right()
+        drop = functools.partial(user.drop, keep_reading=self._reads_all)
+        _in_child(drop)
+        drop()
+
+    def _make_filter(self) -> None:
+        unprivileged = os.geteuid() != 0
+        program = seccomp.build(reading="landlock" not in self.missing, limits=unprivileged)
+        made = seccomp.Filter(program)
+        _in_child(made.install)
+        self._filter = made
 
     def _try(self, name: str, probe: Callable[[], object]) -> bool:
         if name in self.missing:

@@ -13,12 +13,12 @@ PR_SET_NO_NEW_PRIVS = 38
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
+_libc.prctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p, *[ctypes.c_ulong] * 2)
 
 
-def prctl(option: int, value: int, pointer: ctypes.Array | ctypes.Structure | None = None) -> None:
-    """prctl(2); raises OSError."""
-    third = ctypes.c_ulong(0) if pointer is None else ctypes.byref(pointer)
-    _check(_libc.prctl(option, ctypes.c_ulong(value), third, ctypes.c_ulong(0), ctypes.c_ulong(0)))
+def prctl(option: int, value: int, pointer: int = 0) -> None:
+    """prctl(2); `pointer` is an address. Raises OSError."""
+    _check(_libc.prctl(option, value, pointer, 0, 0))
 
 
 def unshare(flags: int) -> None:

@@ -13,8 +13,21 @@ PROCESSES = 4096  # for all processes of the user together: a lower one would hi
 RESERVED_SPACE = 768 * MB
 
 
+_ceilings = {
+    kind: resource.getrlimit(kind)[1]
+    for name, kind in vars(resource).items()
+    if name.startswith("RLIMIT_")
+}
+
+
+def apply_to_all() -> None:
+    """Sets the limits that a process leaves to its children; raises OSError."""
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_MSGQUEUE, 0)
+
+
 def apply(space: int, output: int, cpu_seconds: int) -> None:
-    """Sets the limits, the hard ones as well: bytes of address space and of any file, CPU time.
+    """Sets the other limits, the hard ones as well: bytes of address space and of any file, CPU.
 
     The CPU limit is for the case that the zygote, which measures exactly, cannot.
 
@@ -25,14 +38,12 @@ def apply(space: int, output: int, cpu_seconds: int) -> None:
     _limit(resource.RLIMIT_FSIZE, output)
     _limit(resource.RLIMIT_CPU, cpu_seconds)
     _limit(resource.RLIMIT_NOFILE, OPEN_FILES)
-    _limit(resource.RLIMIT_CORE, 0)
-    _limit(resource.RLIMIT_MSGQUEUE, 0)
     if os.geteuid() != 0:
         _limit(resource.RLIMIT_NPROC, PROCESSES)
 
 
 def _limit(kind: int, value: int) -> None:
-    ceiling = resource.getrlimit(kind)[1]
+    ceiling = _ceilings[kind]
     if ceiling != resource.RLIM_INFINITY:
         value = min(value, ceiling)
     try:

@@ -96,7 +96,7 @@ def _rules(reading: bool, limits: bool) -> dict[str, list[Instruction]]:
 
 
 def build(reading: bool, limits: bool, machine: str | None = None) -> bytearray:
-    """The filter as an array of `struct sock_filter`, for `install`.
+    """The program as an array of `struct sock_filter`, for `Filter`.
 
     Args:
         reading: files may be opened for reading; only where Landlock says which.
@@ -150,12 +150,23 @@ class _Program(ctypes.Structure):
     _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
 
 
-def install(program: bytearray) -> None:
-    """Puts this process under a filter of `build`, for good; needs "no new privileges".
+class Filter:
+    """A program of `build` where the kernel can read it, made once for many processes."""
 
-    Raises:
-        OSError: the kernel has no seccomp, or refuses.
-    """
-    filled = program.replace(struct.pack("=I", _OWN_PID), struct.pack("=I", os.getpid()))
-    buffer = (ctypes.c_char * len(filled)).from_buffer(filled)
-    prctl(PR_SET_SECCOMP, 2, _Program(len(filled) // 8, ctypes.addressof(buffer)))
+    def __init__(self, program: bytearray) -> None:
+        own_pid = struct.pack("=I", _OWN_PID)
+        self._program = program
+        self._own_pids = [at for at in range(4, len(program), 8) if program[at : at + 4] == own_pid]
+        start = ctypes.addressof(ctypes.c_char.from_buffer(program))
+        self._described = _Program(len(program) // 8, start)
+        self._address = ctypes.addressof(self._described)
+
+    def install(self) -> None:
+        """Puts this process under the filter, for good; needs "no new privileges".
+
+        Raises:
+            OSError: the kernel has no seccomp, or refuses.
+        """
+        for at in self._own_pids:
+            struct.pack_into("=I", self._program, at, os.getpid())
+        prctl(PR_SET_SECCOMP, 2, self._address)

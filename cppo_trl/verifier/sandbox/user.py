@@ -30,8 +30,8 @@ def needs_reading_right() -> bool:
 def drop(keep_reading: bool) -> None:
     """Gives up root's user id and all capabilities, for good.
 
-    `keep_reading` keeps the right to read any file, for use under Landlock, which says what may
-    be read.
+    `keep_reading` keeps the right to read any file: the zygote's, to load modules, and its
+    children's under Landlock, which says what may be read.
 
     Raises:
         OSError: the user cannot be changed, as by root without that capability.
@@ -42,7 +42,11 @@ def drop(keep_reading: bool) -> None:
         os.setgroups([])
         os.setresgid(NOBODY, NOBODY, NOBODY)
         os.setresuid(NOBODY, NOBODY, NOBODY)
-    kept = _READ_ANY_FILE if keep_reading else 0
+    drop_capabilities(_READ_ANY_FILE if keep_reading else 0)
+
+
+def drop_capabilities(but: int = 0) -> None:
+    """Gives up all capabilities but some, for good; raises OSError."""
     header = struct.pack("=Ii", _VERSION, 0)
-    sets = struct.pack("=6I", kept, kept, 0, 0, 0, 0)  # effective, permitted, inheritable
+    sets = struct.pack("=6I", but, but, 0, 0, 0, 0)  # effective, permitted, inheritable
     syscall(_CAPSET[os.uname().machine], ctypes.c_char_p(header), ctypes.c_char_p(sets))

@@ -32,7 +32,18 @@ FORGERIES = {
     "    if callable(f.f_globals[name]) and name[0] == '_' != name[1]: f.f_globals[name] = print\n"
     "  f = f.f_back",
     "a harness that never ends tests": "import sys\nf = sys._getframe()\nwhile f:\n"
-    "  if '_end_test' in f.f_globals: f.f_globals['_end_test'] = lambda: None\n  f = f.f_back",
+    "  if '_wait_for_next' in f.f_globals: f.f_globals['_wait_for_next'] = lambda *_: True\n"
+    "  f = f.f_back",
+    "a word that all is well": "import os\nos.write(1028, b'd')\nos.read(1029, 1)",
+    "words that all is well, as many as fit": "import os\nos.set_blocking(1028, False)\n"
+    "try:\n  while True: os.write(1028, b'd')\nexcept OSError: pass\nwhile True: pass",
+    "a word that all is well and a loop": "import os\nprint(3, flush=True)\n"
+    "os.write(1028, b'd')\nwhile True: pass",
+    "pipes to the zygote closed": "import os\nos.closerange(3, 4096)",
+    "pipes to the zygote closed, then a loop": "import os\nos.closerange(3, 4096)\n"
+    "while True: pass",
+    "pipes to the zygote exchanged": "import os\nos.dup2(1028, 1029)",
+    "a word that is said for it": "import os\nos.read(1029, 1)",
     "a harness that finds no failure": "import sys\nf = sys._getframe()\nwhile f:\n"
     "  if '_run_script' in f.f_globals: f.f_globals['_run_script'] = lambda *_: 0\n  f = f.f_back\n"
     "1 / 0",

@@ -55,6 +55,8 @@ ASLEEP = {
     "threading.Thread(target=time.sleep, args=(10**6,)).start()",
     "sleep in slices": "import time\nwhile True:\n  try: time.sleep(0.01)\n"
     "  except BaseException: pass",
+    "a stop": "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)",
+    "waiting for a word of the zygote": "import os\nwhile True: os.read(1029, 1)",
     "sleep at exit": "import atexit, time; atexit.register(time.sleep, 10**6)",
 }
 
