@@ -42,10 +42,12 @@ from typing import Any
 from cppo_trl.verifier import messages
 from cppo_trl.verifier.pool import Answer, EngineError, Pool, Zygote
 from cppo_trl.verifier.prelude import (
+    imported_modules,
     modules_to_load,
     modules_to_load_late,
     names_to_provide,
     needs_site_packages,
+    prelude_modules,
 )
 from cppo_trl.verifier.verdict import Status
 
@@ -122,14 +124,17 @@ class Engine:
             EngineError: a process could not be started or was lost, `close` was called.
             SandboxError: programs cannot be kept in on this machine.
         """
+        imported = imported_modules(program)
         try:
-            zygote = self._pool.take(needs_site_packages(program))
+            zygote = self._pool.take(needs_site_packages(imported))
         except OSError as error:
             raise EngineError(f"cannot run programs: {error}") from error
         conversation = _Conversation(zygote, limits, len(inputs))
         try:
             try:
-                zygote.send(b"R", _job(program, inputs, limits, fn_name, fresh, prelude, zygote))
+                blind = "landlock" in zygote.missing
+                job = _job(program, inputs, limits, fn_name, fresh, prelude, imported, blind)
+                zygote.send(b"R", job)
             except ValueError as error:  # text that is none: it cannot be marshalled
                 raise CompileError(f"{type(error).__name__}: {error}") from None
             yield from conversation.runs(inputs)
@@ -151,18 +156,21 @@ def _job(
     fn_name: str | None,
     fresh: bool,
     prelude: str,
-    zygote: Zygote,
+    imported: set[str],
+    blind: bool,
 ) -> dict[str, Any]:
     wall = limits.time * WALL_FACTOR + WALL_EXTRA
+    names = names_to_provide(program) if fn_name is not None else {}
+    needed = imported.union(module for module, _ in names.values())
     return {
         "code": program,
         "input": inputs[0],
         "more": len(inputs) > 1,
         "tests": len(inputs),
         "fn_name": fn_name,
-        "modules": modules_to_load(program),
-        "late": modules_to_load_late(program) if "landlock" in zygote.missing else (),
-        "names": names_to_provide(program) if fn_name is not None else {},
+        "modules": (*prelude_modules(prelude), *modules_to_load(needed)),
+        "late": modules_to_load_late(imported) if blind else (),
+        "names": names,
         "prelude": prelude,
         "time": limits.time,
         "wall": wall,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import sys
+from functools import lru_cache
 
 # In every zygote from its start: what most programs import, and what the library itself imports
 # late. Each module makes every fork dearer.
@@ -28,14 +29,17 @@ PRELOADED_BLIND = tuple(
 )
 # Loaded when the first program asks: free of effects at import, and safe to fork after; the last
 # line is third-party. What is not here, a program loads for itself.
-_LOADED_ONCE = """
-    __future__ abc array bisect collections contextlib copy copyreg dataclasses enum functools
-    heapq io itertools json math numbers operator os queue random re string struct sys threading
-    time types typing warnings
+_LOADED_ONCE = frozenset(
+    """
+    __future__ abc array bisect collections contextlib copy copyreg dataclasses datetime enum
+    functools heapq io itertools json math numbers operator os queue random re string struct sys
+    threading time types typing warnings
     numpy scipy sympy networkx sortedcontainers pandas
-"""
+    """.split()
+)
 _PARTS = {"numpy": ("numpy.fft", "numpy.linalg", "numpy.random")}  # that it imports late
 _SPEAKING = ("antigravity", "idlelib", "this", "turtledemo")  # that do something when imported
+_LOADED_LATE = sys.stdlib_module_names - {*_LOADED_ONCE, *PRELOADED_BLIND, *_SPEAKING}
 _IMPORT = re.compile(
     r"^[ \t]*(?:from[ \t]+(\w+)[\w.]*[ \t]+import\b|import[ \t]+([\w., \t]+))", re.MULTILINE
 )
@@ -100,24 +104,29 @@ def imported_modules(program: str) -> set[str]:
     return found
 
 
-def modules_to_load(program: str) -> tuple[str, ...]:
-    """The modules that the program imports and that may be loaded once for all its tests."""
-    names = sorted(imported_modules(program).intersection(_LOADED_ONCE.split()))
+def modules_to_load(imported: set[str]) -> tuple[str, ...]:
+    """Those of the modules that may be loaded once for all programs."""
+    names = sorted(imported & _LOADED_ONCE)
     return tuple(part for name in names for part in (name, *_PARTS.get(name, ())))
 
 
-def modules_to_load_late(program: str) -> tuple[str, ...]:
-    """Other modules of the standard library that the program imports.
+def modules_to_load_late(imported: set[str]) -> tuple[str, ...]:
+    """Other modules of the standard library that are imported.
 
     They are loaded for the program alone, where it may not open files itself.
     """
-    known = sys.stdlib_module_names - {*_LOADED_ONCE.split(), *PRELOADED_BLIND, *_SPEAKING}
-    return tuple(sorted(imported_modules(program) & known))
+    return tuple(sorted(imported & _LOADED_LATE))
 
 
-def needs_site_packages(program: str) -> bool:
-    """Whether the program imports something that is not in the standard library."""
-    return not imported_modules(program) <= sys.stdlib_module_names
+def needs_site_packages(imported: set[str]) -> bool:
+    """Whether something is imported that is not in the standard library."""
+    return not imported <= sys.stdlib_module_names
+
+
+@lru_cache
+def prelude_modules(prelude: str) -> tuple[str, ...]:
+    """The modules that a prelude imports; to be loaded once, as all programs have it."""
+    return tuple(sorted(imported_modules(prelude)))
 
 
 def names_to_provide(program: str) -> dict[str, tuple[str, str | None]]:

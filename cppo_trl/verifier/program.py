@@ -78,7 +78,7 @@ def warm_up() -> None:
             os.dup2(file, number)
             os.close(file)
         os.pwrite(0, b"1 2\n3\n", 0)
-        _run_script(compile_program(_WARMING, script=True), None, state)
+        _run_script(compile_program(_WARMING, script=True), {}, state)
         state.is_worn()
         state.reset()
     for number, file in enumerate(kept):
@@ -88,9 +88,8 @@ def warm_up() -> None:
 
 def run(
     code: types.CodeType,
-    prelude: types.CodeType | None,
     fn_name: str | None,
-    names: Mapping[str, Any],
+    provided: Mapping[str, Any],
     first_copy: int,
     state: State,
 ) -> None:
@@ -98,9 +97,8 @@ def run(
 
     Args:
         code: of the program.
-        prelude: what is run before it, in its namespace.
         fn_name: the function to call, None for standard input and output.
-        names: that a function problem is given.
+        provided: what its namespace begins with.
         first_copy: where the copies of the descriptors 0 to 2, or 3, begin: a test that closes
             them, as `open(0).read()` does, does not leave the next one without.
         state: of an interpreter that has not run the program.
@@ -111,9 +109,9 @@ def run(
         _wait_for_next(first_copy)
         while True:
             status = (
-                _run_script(code, prelude, state)
+                _run_script(code, provided, state)
                 if fn_name is None
-                else _run_function(code, prelude, fn_name, names)
+                else _run_function(code, fn_name, provided)
             )
             if status or state.is_worn() or not _wait_for_next(first_copy):
                 break
@@ -155,11 +153,14 @@ class State:
         self._path = list(sys.path)
         self._hooks = (sys.excepthook, sys.displayhook, threading.excepthook)
         self._may_change_builtins = self._may_change_signals = self._may_change_environment = True
+        self._recursion_limit = 1000
         self.ended_threads = False
         self.reset()
 
-    def watch(self, text: str) -> None:
-        """Says which program is to be run."""
+    def watch(self, text: str, recursion_limit: int) -> None:
+        """Says which program is to be run, and with which limit of recursion."""
+        self._recursion_limit = recursion_limit
+        sys.setrecursionlimit(recursion_limit)
         self._may_change_builtins = "builtins" in text
         self._may_change_signals = "signal" in text
         self._may_change_environment = "env" in text
@@ -172,7 +173,7 @@ class State:
             os.environ.update(self._environment)
         sys.path[:] = self._path
         sys.excepthook, sys.displayhook, threading.excepthook = self._hooks
-        sys.setrecursionlimit(1000)
+        sys.setrecursionlimit(self._recursion_limit)
         sys.set_int_max_str_digits(0)
         _thread.stack_size(_STACK)
         gc.enable()
@@ -201,14 +202,12 @@ def _signal_handlers() -> list[Any]:
     return handlers + [_signal.getitimer(kind)[0] > 0 for kind in range(3)]
 
 
-def _run_script(code: types.CodeType, prelude: types.CodeType | None, state: State) -> int:
+def _run_script(code: types.CodeType, provided: Mapping[str, Any], state: State) -> int:
     """Runs the program as `__main__`, then what an interpreter does at its end; the exit code."""
-    names = _new_module("__main__")
+    names = _new_module("__main__", provided)
     stdout = sys.stdout
     status = 0
     try:
-        if prelude is not None:
-            exec(prelude, names)
         exec(code, names)
     except SystemExit as stop:
         status = _exit_status(stop.code)
@@ -258,19 +257,14 @@ def _exit_status(code: object) -> int:
     return 1
 
 
-def _run_function(
-    code: types.CodeType, prelude: types.CodeType | None, name: str, provided: Mapping[str, Any]
-) -> int:
+def _run_function(code: types.CodeType, name: str, provided: Mapping[str, Any]) -> int:
     """Calls the function on the arguments in `RESULT` and leaves its result there; exit code."""
     with open(
         RESULT, encoding="utf-8", errors="surrogatepass", newline="\n", closefd=False
     ) as file:
         arguments = [json.loads(line) for line in file if line.strip()]
     os.ftruncate(RESULT, 0)
-    names = _new_module("solution")
-    names.update(provided)
-    if prelude is not None:
-        exec(prelude, names)
+    names = _new_module("solution", provided)
     exec(code, names)
     holder = names.get("Solution")
     if isinstance(holder, type) and hasattr(holder, name):
@@ -299,8 +293,9 @@ def _plain(value: object) -> Any:
     raise TypeError(f"the result holds a {type(value).__name__}, which is not plain JSON data")
 
 
-def _new_module(name: str) -> dict[str, Any]:
+def _new_module(name: str, provided: Mapping[str, Any]) -> dict[str, Any]:
     module = types.ModuleType(name)
+    module.__dict__.update(provided)
     module.__builtins__ = builtins
     module.__file__ = FILE
     sys.modules[name] = module

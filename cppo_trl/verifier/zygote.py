@@ -132,12 +132,14 @@ class Zygote:
         self._first_copy = first_copy
         self._statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
         self._state = program.State()
+        self._preludes: dict[str, tuple[dict[str, Any], int]] = {}
         # Standard input and output of functions.
         self._null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
 
     def run(self, job: dict[str, Any]) -> None:
         """Runs the program of a request, and answers for each test."""
         _load(job["modules"])
+        self._of_prelude(job["prelude"])  # known from now on
         child, peak = None, 0
         try:
             for data in self._inputs(job):
@@ -163,6 +165,16 @@ class Zygote:
             if child is not None:
                 peak = max(peak, child.end())
         self._line.answer(END, peak=peak)
+
+    def _of_prelude(self, text: str) -> tuple[dict[str, Any], int]:
+        """The names that a prelude of ours makes, and the limit of recursion that it sets."""
+        if text not in self._preludes:
+            before, names = sys.getrecursionlimit(), {}
+            exec(compile(text, "<prelude>", "exec"), names)
+            self._preludes[text] = names, sys.getrecursionlimit()
+            sys.setrecursionlimit(before)
+            del names["__builtins__"]
+        return self._preludes[text]
 
     def _inputs(self, job: dict[str, Any]) -> Iterator[bytes]:
         yield job["input"]
@@ -218,16 +230,16 @@ class Zygote:
             os.closerange(self._first_copy + program.COPIES, 1 << 20)
             if os.getppid() != zygote:
                 os._exit(0)  # it died before the child asked to die with it
-            names = {}
+            provided = {}
             for name, (module, attribute) in job["names"].items():
-                names[name] = importlib.import_module(module)
+                provided[name] = importlib.import_module(module)
                 if attribute is not None:
-                    names[name] = getattr(names[name], attribute)
+                    provided[name] = getattr(provided[name], attribute)
+            names, recursion_limit = self._of_prelude(job["prelude"])
             code = CANNOT_COMPILE
             compiled = compile_program(job["code"], script=job["fn_name"] is None)
-            prelude = compile(job["prelude"], "<prelude>", "exec") if job["prelude"] else None
-            self._state.watch(job["code"])
-            program.run(compiled, prelude, job["fn_name"], names, self._first_copy, self._state)
+            self._state.watch(job["code"], recursion_limit)
+            program.run(compiled, job["fn_name"], provided | names, self._first_copy, self._state)
         except SyntaxError as error:
             _complain(f"{type(error).__name__}: {error.msg} (line {error.lineno})")
         except BaseException as error:
