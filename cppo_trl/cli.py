@@ -157,6 +157,12 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="a process for each test; without, a program's tests share one while they pass",
     )
+    verify.add_argument(
+        "--all-tests",
+        default=argparse.SUPPRESS,
+        action="store_true",
+        help="go on after a failure, and write test_statuses, how each test went",
+    )
     verify.set_defaults(run=_verify)
 
     doctor = commands.add_parser(
@@ -272,7 +278,7 @@ def _verify(args: argparse.Namespace) -> int:
     from .verify_command import InputError, verify_files
 
     # What was not given is not there: `CodeVerifier` has the defaults.
-    names = ("compare", "workers", "time_limit", "memory_limit", "fresh_process")
+    names = ("compare", "workers", "time_limit", "memory_limit", "fresh_process", "all_tests")
     options = {name: value for name, value in vars(args).items() if name in names}
     try:
         verify_files(args.problems, args.programs, args.output, **options)

@@ -7,7 +7,7 @@ of S is `{"problem_id", "code"}`, and more fields are left alone. V gets one row
 in order: `{"problem_id", "index", "status", "passed", "tests_passed", "tests_total",
 "first_failed", "cpu_seconds"}`. `problem_id` is as it stands in S, `index` is that of the program
 in S and `first_failed` that of a test, both from 0. `passed` is null where the verifier itself had
-trouble (`infrastructure`).
+trouble (`infrastructure`). With `--all-tests` there is one field more, `test_statuses`.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def _opened(output: Path) -> TextIO:
 
 
 def _row(index: int, program: Program, verdict: Verdict) -> dict[str, Any]:
-    return {
+    row = {
         "problem_id": program.problem_id,
         "index": index,
         "status": verdict.status.value,
@@ -121,6 +121,9 @@ def _row(index: int, program: Program, verdict: Verdict) -> dict[str, Any]:
         "first_failed": verdict.first_failed,
         "cpu_seconds": round(verdict.cpu_seconds, 6),
     }
+    if verdict.test_statuses:
+        row["test_statuses"] = verdict.test_statuses
+    return row
 
 
 def _print_summary(programs: Sequence[Program], verdicts: Sequence[Verdict]) -> None:

@@ -278,6 +278,13 @@ def test_verify_does_as_its_options_say(options, code, status, verify, tmp_path)
     assert [row["status"] for row in verdict_rows(tmp_path)] == [status]
 
 
+def test_verify_can_tell_how_each_test_went(verify, tmp_path):
+    assert verify([SUM], [{"problem_id": "sum", "code": "print(11)"}], "--all-tests") == 0
+    (row,) = verdict_rows(tmp_path)
+    assert row["test_statuses"] == ["wrong_answer", "pass"]
+    assert (row["tests_passed"], row["first_failed"]) == (1, 0)
+
+
 def test_limits_of_a_problem_go_before_the_options_of_verify(verify, tmp_path):
     problem = SUM | {"time_limit": 0.2, "starter_code": "", "statement": None, "memory_limit": 99}
     program = {"problem_id": "sum", "code": "while True: pass"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import select
 import signal
 import time
@@ -16,15 +17,72 @@ from cppo_trl.verifier.messages import (
     CPU_LIMIT,
     ENDED,
     INVALID,
+    MEMORY_LIMIT,
     TEST,
     TROUBLE,
     WALL_LIMIT,
     Line,
 )
 from cppo_trl.verifier.program import DONE, NEXT, RESULT
+from cppo_trl.verifier.sandbox.cgroup import Group
 
+FILES = ("input", "output", "errors")
+PAGE = resource.getpagesize()
+GROUP_EXTRA = 32 << 20  # bytes: what the kernel needs for a process beside its memory
 LAST_LINE = 400  # bytes of standard error that are passed on
 SHORTEST_LOOK, LONGEST_LOOK = 0.002, 0.1  # seconds between looks at a child that runs
+
+
+class MemoryWatch:
+    """Sees how much memory a child uses, and whether it was killed for it.
+
+    Args:
+        children: a descriptor that lists the numbers of this process's children, if there is one;
+            as /proc knows them, which are not those of this process's own namespace.
+        group: the memory group of this process and its children, if there is one.
+    """
+
+    def __init__(self, children: int | None, group: Group | None) -> None:
+        self._children = children
+        self._group = group
+        self._statm: int | None = None
+
+    def begin(self, resident: int, memory: int, output: int) -> None:
+        """Gets ready for the next child.
+
+        Args:
+            resident: bytes that this process has, which do not count.
+            memory, output: bytes that the child may use, and write to any file.
+        """
+        self._resident, self._memory = resident, memory
+        if self._group is not None:
+            self._kills = self._group.kills()
+            with contextlib.suppress(OSError):  # what is in use already cannot be taken back
+                self._group.limit(2 * resident + memory + len(FILES) * output + GROUP_EXTRA)
+
+    def exceeds(self) -> bool:
+        """Whether the child uses more than it may now, as far as can be seen."""
+        if self._children is None:
+            return False
+        try:
+            if self._statm is None:
+                number = os.pread(self._children, 32, 0).split()[0].decode()
+                self._statm = os.open(f"/proc/{number}/statm", os.O_RDONLY | os.O_CLOEXEC)
+            pages = int(os.pread(self._statm, 200, 0).split()[1])
+        except (OSError, IndexError):  # it is no more, or hidden
+            return False
+        return pages * PAGE > self._resident + self._memory
+
+    def ends(self, usage: resource.struct_rusage) -> int:
+        """Takes in the end of the child; its peak in KB above a child's that does nothing."""
+        if self._statm is not None:
+            os.close(self._statm)
+            self._statm = None
+        return max(0, usage.ru_maxrss - self._resident // 1024)
+
+    def has_killed(self) -> bool:
+        """Whether the group's limit has killed the child."""
+        return self._group is not None and self._group.kills() > self._kills
 
 
 class Child:
@@ -34,7 +92,7 @@ class Child:
         line: to answer on.
         job: what was asked for.
         null: a descriptor of /dev/null, standard input and output of functions.
-        resident: bytes of memory that the zygote has, which do not count.
+        memory: its memory's watch.
         fork: makes the process, from its descriptors, as `Zygote._fork` takes them.
     """
 
@@ -43,14 +101,14 @@ class Child:
         line: Line,
         job: dict[str, Any],
         null: int,
-        resident: int,
+        memory: MemoryWatch,
         fork: Callable[[dict[int, int]], int],
     ) -> None:
         self._line = line
         self._job = job
-        self._base = resident
+        self._memory = memory
         self._is_function = job["fn_name"] is not None
-        self._files = [os.memfd_create(name) for name in ("in", "out", "err")]
+        self._files = [os.memfd_create(name) for name in FILES]
         given, output, errors = self._files
         self._done, done = os.pipe()
         following, self._next = os.pipe()
@@ -137,11 +195,15 @@ class Child:
             if (status := self._reap(os.WNOHANG)) is not None:
                 if reason == ENDED and self._used > cpu_limit:
                     reason = CPU_LIMIT
+                elif reason == ENDED and status == signal.SIGKILL and self._memory.has_killed():
+                    reason = MEMORY_LIMIT
                 return reason, status
             used, now = self._cpu_seconds(), time.monotonic()
             look = min(2 * look, LONGEST_LOOK, max(SHORTEST_LOOK, cpu_limit - used))
             if used > cpu_limit:
                 reason = CPU_LIMIT
+            elif self._memory.exceeds():
+                reason = MEMORY_LIMIT
             elif now > deadline:
                 if before is not None and used - before >= busy:
                     before, deadline = used, now + wall
@@ -157,7 +219,7 @@ class Child:
             return None
         self.pid = 0
         self._used = usage.ru_utime + usage.ru_stime
-        self._peak = max(0, usage.ru_maxrss - self._base // 1024)
+        self._peak = self._memory.ends(usage)
         return status
 
     def _cpu_seconds(self) -> float:

@@ -66,6 +66,8 @@ class CodeVerifier:
         fresh_process: a process for each test, at about six times the cost; otherwise a program's
             tests share one while they pass, and a later failure counts only if a fresh one
             confirms it.
+        all_tests: go on after a failure, to tell how each test went; otherwise a failure ends a
+            program's run.
 
     Raises:
         ValueError: an argument is out of range; the message says what is allowed.
@@ -87,6 +89,7 @@ class CodeVerifier:
         tolerance: float = 0.0,
         checker: Checker | None = None,
         prelude: str | None = None,
+        all_tests: bool = False,
     ) -> None:
         if workers is None:
             workers = available_cores()
@@ -111,6 +114,7 @@ class CodeVerifier:
         self.cache_size = cache_size
         self.unsafe = unsafe
         self.fresh_process = fresh_process
+        self.all_tests = all_tests
         defaults = Limits(float(time_limit), memory_limit, output_limit)
         self._prepared = lru_cache(PREPARED_PROBLEMS)(
             partial(prepare, defaults=defaults, whole=checker is not None)
@@ -137,11 +141,22 @@ class CodeVerifier:
         return self._remembered(key) or self._judge(prepared, program, key)
 
     def verify_many(
-        self, problems: Sequence[Problem], programs: Sequence[str], progress: bool = False
+        self,
+        problems: Sequence[Problem],
+        programs: Sequence[str],
+        progress: bool = False,
+        failed_first: bool = False,
     ) -> list[Verdict]:
         """The verdicts on `programs[i]` for `problems[i]`, in order, from `workers` at a time.
 
-        A program that occurs several times for a problem is run once. `progress` shows a bar.
+        A program that occurs several times for a problem is run once.
+
+        Args:
+            problems, programs: as many of each.
+            progress: shows a bar.
+            failed_first: begins with the tests that failed other programs for the problem, which
+                is faster where only a pass counts. Which of several failures a verdict names then
+                depends on what ran before; without it verdicts depend on the program alone.
 
         Raises:
             ValueError: the lengths differ; an item as in `verify`.
@@ -149,7 +164,9 @@ class CodeVerifier:
         """
         self._check_open()
         pairs = _pairs("problems", problems, "programs", programs)
-        looked_up = [self._look_up(*pair) for pair in pairs]  # refuses bad items before any run
+        looked_up = [
+            self._look_up(*pair, failed_first) for pair in pairs
+        ]  # refuses bad items before any run
         verdicts: dict[bytes, Verdict] = {}
         futures: dict[Future[Verdict], bytes] = {}
         copies = Counter(key for _, key in looked_up)
@@ -160,7 +177,7 @@ class CodeVerifier:
             if (known := self._remembered(key)) is not None:
                 verdicts[key] = known
             else:
-                futures[self._submit(prepared, program, key)] = key
+                futures[self._submit(prepared, program, key, failed_first)] = key
         try:
             with _bar(progress, len(pairs), sum(copies[key] for key in verdicts)) as bar:
                 if progress:
@@ -176,7 +193,10 @@ class CodeVerifier:
         return [verdicts[key] for _, key in looked_up]
 
     def verify_completions(
-        self, problems: Sequence[Problem], completions: Sequence[Completion]
+        self,
+        problems: Sequence[Problem],
+        completions: Sequence[Completion],
+        failed_first: bool = False,
     ) -> list[Verdict]:
         """As `verify_many`, on the code that `extract_code` finds in each completion.
 
@@ -187,10 +207,14 @@ class CodeVerifier:
         programs = [extract_code(_text(completion)) for completion in completions]
         found = [index for index, program in enumerate(programs) if program is not None]
         verdicts = [
-            Verdict(Status.NO_CODE, 0, len(problem.tests), message="no code in the completion")
+            self._unrun(Status.NO_CODE, len(problem.tests), "no code in the completion")
             for problem, _ in pairs
         ]
-        run = self.verify_many([problems[i] for i in found], [programs[i] for i in found])
+        run = self.verify_many(
+            [problems[i] for i in found],
+            [programs[i] for i in found],
+            failed_first=failed_first,
+        )
         for index, verdict in zip(found, run, strict=True):
             verdicts[index] = verdict
         return verdicts
@@ -207,7 +231,9 @@ class CodeVerifier:
 
         The statuses go to the column "verdict" of the completions table.
         """
-        verdicts = await asyncio.to_thread(self.verify_completions, problem, completions)
+        verdicts = await asyncio.to_thread(
+            self.verify_completions, problem, completions, failed_first=True
+        )
         if log_extra is not None:
             log_extra("verdict", [verdict.status.value for verdict in verdicts])
         return [verdict.reward for verdict in verdicts]
@@ -238,14 +264,18 @@ class CodeVerifier:
         if self._process != os.getpid():  # threads and locks do not survive a fork
             self._start()
 
-    def _look_up(self, problem: Problem, program: str) -> tuple[Prepared, bytes]:
+    def _look_up(
+        self, problem: Problem, program: str, failed_first: bool = False
+    ) -> tuple[Prepared, bytes]:
         if not isinstance(problem, Problem):
             raise ValueError(f"problem is {problem!r}; it must be a Problem")
         if not isinstance(program, str):
             raise ValueError(f"program for problem {problem.id!r} is {program!r}; it must be text")
         prepared = self._prepared(problem)
         text = program.encode("utf-8", "surrogatepass")
-        return prepared, hashlib.blake2b(text, key=prepared.digest, digest_size=20).digest()
+        salt = b"failed first" if failed_first else b""
+        digest = hashlib.blake2b(text, key=prepared.digest, digest_size=20, salt=salt)
+        return prepared, digest.digest()
 
     def _remembered(self, key: bytes) -> Verdict | None:
         with self._lock:
@@ -253,73 +283,95 @@ class CodeVerifier:
                 self._cache.move_to_end(key)
             return self._cache.get(key)
 
-    def _submit(self, prepared: Prepared, program: str, key: bytes) -> Future[Verdict]:
+    def _submit(
+        self, prepared: Prepared, program: str, key: bytes, failed_first: bool
+    ) -> Future[Verdict]:
         with self._lock:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self.workers, "cppo-trl-verifier")
-            return self._pool.submit(self._judge, prepared, program, key)
+            return self._pool.submit(self._judge, prepared, program, key, failed_first)
 
-    def _judge(self, prepared: Prepared, program: str, key: bytes) -> Verdict:
-        attempts: list[Verdict] = []
-        while len(attempts) < ATTEMPTS:
-            if attempts:
-                time.sleep(PAUSE * len(attempts))
+    def _judge(
+        self, prepared: Prepared, program: str, key: bytes, failed_first: bool = False
+    ) -> Verdict:
+        order = range(len(prepared.inputs))
+        if not program.strip():
+            return self._unrun(Status.NO_CODE, len(order), "the program is empty")
+        if failed_first:
+            order = sorted(order, key=lambda index: -prepared.failures[index])
+        for attempt in range(ATTEMPTS):
+            time.sleep(PAUSE * attempt)
             self._check_open()
-            verdict, certain = self._attempt(prepared, program)
-            attempts.append(verdict)
-            if certain:
+            try:
+                verdict = self._attempt(prepared, program, order)
                 break
+            except EngineError as error:
+                message = str(error)
         else:
-            # Killed each time is the program's own doing; anything else may pass by itself.
-            verdict = min(attempts, key=lambda item: item.status is not Status.INFRASTRUCTURE)
-        if verdict.status is not Status.INFRASTRUCTURE and self.cache_size:
-            with self._lock:
-                self._cache[key] = verdict
-                while len(self._cache) > self.cache_size:
-                    self._cache.popitem(last=False)
+            return self._unrun(Status.INFRASTRUCTURE, len(order), message)
+        with self._lock:
+            if verdict.first_failed is not None:
+                prepared.failures[verdict.first_failed] += 1
+            self._cache[key] = verdict
+            while len(self._cache) > self.cache_size:
+                self._cache.popitem(last=False)
         return verdict
 
-    def _attempt(self, prepared: Prepared, program: str) -> tuple[Verdict, bool]:
-        """A verdict, and whether it is certain or another attempt may come out differently."""
-        total, fresh = len(prepared.inputs), self.fresh_process
+    def _attempt(self, prepared: Prepared, program: str, order: Sequence[int]) -> Verdict:
+        """The verdict from running the tests in that order; raises `EngineError`."""
+        total, fresh = len(order), self.fresh_process
         cpu = [0.0] * total  # seconds of each test
-        peak, passed = 0.0, 0
-        try:
-            while True:
-                start, failure = passed, None
-                runs = self._engine.run(
-                    program,
-                    prepared.inputs[start:],
-                    prepared.limits,
-                    prepared.fn_name,
-                    fresh,
-                    self._prelude,
-                )
+        statuses: dict[int, Status] = {}
+        messages: dict[int, str] = {}
+        peak, at, vanished = 0.0, 0, 0
+        while at < total and (self.all_tests or not messages):
+            start, failure = at, None
+            rest = order[start:]
+            runs = self._engine.run(
+                program,
+                [prepared.inputs[index] for index in rest],
+                prepared.limits,
+                prepared.fn_name,
+                fresh,
+                self._prelude,
+            )
+            try:
                 with closing(runs):
-                    for index, run in zip(range(start, total), runs, strict=True):
-                        cpu[passed], peak = run.cpu_seconds, max(peak, run.peak_memory)
+                    for index, run in zip(rest, runs, strict=True):
+                        cpu[index], peak = run.cpu_seconds, max(peak, run.peak_memory)
                         failure = self._failure(run, prepared, index)
                         if failure is not None:
                             break
-                        passed += 1
-                if failure is None:
-                    return Verdict(Status.PASS, passed, total, None, sum(cpu), "", peak), True
-                status, message = failure
-                if fresh or passed == start:  # in a process of its own
-                    verdict = Verdict(status, passed, total, passed, sum(cpu), message, peak)
-                    return verdict, True
+                        statuses[index] = Status.PASS
+                        at, vanished = at + 1, 0
+            except CompileError as error:
+                return self._unrun(Status.COMPILE_ERROR, total, str(error))
+            except ProgramVanished as error:
+                vanished += 1
+                if vanished < ATTEMPTS:  # it may have been someone else's doing
+                    time.sleep(PAUSE * vanished)
+                    continue
+                failure = Status.RUNTIME_ERROR, str(error)
+            if failure is None:
+                break
+            if not (fresh or at == start or vanished):
                 # An earlier test in the same process may be to blame, so the failure counts only
                 # if it comes again in a fresh one. Memory is measured at the end of a process.
-                if status is Status.MEMORY_LIMIT:
-                    passed, fresh, peak = start, True, 0.0
-        except CompileError as error:
-            return Verdict(Status.COMPILE_ERROR, 0, total, message=str(error)), True
-        except ProgramVanished as error:
-            message = str(error)
-            return Verdict(Status.RUNTIME_ERROR, passed, total, passed, sum(cpu), message), False
-        except EngineError as error:
-            message = str(error)
-            return Verdict(Status.INFRASTRUCTURE, passed, total, None, sum(cpu), message), False
+                if failure[0] is Status.MEMORY_LIMIT:
+                    at, fresh, peak = start, True, 0.0
+                continue
+            statuses[order[at]], messages[order[at]] = failure
+            at, vanished = at + 1, 0
+        passed = sum(status is Status.PASS for status in statuses.values())
+        told = tuple(statuses[index] for index in range(total)) if self.all_tests else ()
+        if not messages:
+            return Verdict(Status.PASS, passed, total, None, sum(cpu), "", peak, told)
+        first = min(messages)
+        return Verdict(statuses[first], passed, total, first, sum(cpu), messages[first], peak, told)
+
+    def _unrun(self, status: Status, total: int, message: str) -> Verdict:
+        told = (status,) * total if self.all_tests else ()
+        return Verdict(status, 0, total, message=message, test_statuses=told)
 
     def _failure(self, run: Run, prepared: Prepared, index: int) -> tuple[Status, str] | None:
         """What is wrong with a run on the test of that index, None when nothing is."""

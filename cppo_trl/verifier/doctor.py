@@ -16,6 +16,7 @@ TAKES = {
     "landlock": "reading files but installed modules",
     "user": "root's rights",
     "namespaces": "network, other processes, System V IPC, once more",
+    "cgroup": "memory, all that it causes; seen and ended late without it",
 }
 ADVICE = {
     "seccomp": "Needed. It takes Linux on x86-64 or aarch64 with CONFIG_SECCOMP_FILTER; in a "
@@ -26,6 +27,9 @@ ADVICE = {
     "user": "Run as an unprivileged user, or give root the capabilities SETUID and SETGID.",
     "namespaces": "Allow user namespaces (sysctl user.max_user_namespaces above 0; on Ubuntu also "
     "kernel.apparmor_restrict_unprivileged_userns=0), or give root the capability SYS_ADMIN.",
+    "cgroup": "Run as root where /sys/fs/cgroup can be written, or under `systemd-run --user "
+    "--scope -p Delegate=yes`. Without it a program may have the address space of its limit and "
+    "768 MB for some milliseconds.",
 }
 
 # What a self-test runs: the program, and how it must end. Each attempt prints "held" if refused.

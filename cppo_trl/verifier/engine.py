@@ -13,8 +13,9 @@ What the isolation covers:
 - No secret of the environment: no variable is passed on (the interpreter sets LC_CTYPE; programs
   with third-party modules get two thread counts), all descriptors but the program's own 0, 1 and 2
   are closed (3 is for the result, in function mode), the command line holds nothing.
-- Limits for each test: CPU time, wall time, resident memory, size of output; for each process:
-  address space, open files, no core dump.
+- Limits for each test: CPU time, wall time, resident memory (looked at while it runs, and bounded
+  by a control group where one can be made), size of output; for each process: address space, open
+  files, no core dump.
 - One kill ends a program, as it can have no other process; it dies with its zygote, and that with
   this process.
 - Nothing that the program prints, returns, exits with or does to its interpreter can claim a pass:
@@ -259,7 +260,7 @@ def _outcome(answer: Answer, limits: Limits, peak_kb: int) -> Run:
         failure, message = Status.TIME_LIMIT, f"no end after {wall:g} s of wall time"
     elif answer.length >= limits.output * MB:
         failure, message = Status.OUTPUT_LIMIT, f"more than {limits.output} MB of output"
-    elif peak > limits.memory:
+    elif answer.reason == messages.MEMORY_LIMIT or peak > limits.memory:
         failure, message = Status.MEMORY_LIMIT, f"more than {limits.memory} MB of memory"
     elif code == -signal.SIGKILL:
         raise ProgramVanished("killed by SIGKILL")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import errno
 import logging
 import marshal
 import os
@@ -37,6 +38,7 @@ _MODULES = (
     "sandbox.namespaces",
     "sandbox.user",
     "sandbox.limits",
+    "sandbox.cgroup",
     "sandbox.layers",
     "source",
     "streams",
@@ -132,6 +134,7 @@ class Zygote:
         self.site = site
         self._socket, other = socket.socketpair()
         self._buffer = bytearray()
+        self._group: str | None = None
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
         with open(os.memfd_create("errors"), "w+b") as errors:
@@ -166,7 +169,8 @@ class Zygote:
                 lines = errors.read().decode("utf-8", "replace").strip().splitlines()
                 said = lines[-1] if lines else "no reason given"
                 raise EngineError(f"the interpreter did not come up: {said}") from None
-        self.missing: dict[str, str] = ast.literal_eval(ready.told.decode())
+        self.missing: dict[str, str]
+        self.missing, self._group = ast.literal_eval(ready.told.decode())
 
     def is_alive(self) -> bool:
         """Whether the process still runs."""
@@ -225,11 +229,24 @@ class Zygote:
         self.kill()
         self.process.wait()
         self._socket.close()
+        if self._group is not None:
+            _remove_group(self._group)
 
     def forget(self) -> None:
         """Closes the line in a process that was forked from the one that owns the zygote."""
         self._socket.close()
         self.process.returncode = 0  # not a child of this process: nothing to wait for
+
+
+def _remove_group(path: str) -> None:
+    for _ in range(20):  # the last of its processes may still be ending
+        try:
+            os.rmdir(path)
+            return
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                return
+            time.sleep(0.005)
 
 
 class Pool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import Any
 
 from cppo_trl.problems import Problem, ProblemError
@@ -13,7 +14,11 @@ from cppo_trl.verifier.engine import MB, Limits
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """One problem, ready to run; `digest` tells apart all that a verdict depends on."""
+    """One problem, ready to run.
+
+    `digest` tells apart all that a verdict depends on; `failures` counts for each test the programs
+    that it failed.
+    """
 
     problem: Problem
     inputs: tuple[bytes, ...]
@@ -21,6 +26,7 @@ class Prepared:
     fn_name: str | None
     limits: Limits
     digest: bytes
+    failures: Counter[int] = field(default_factory=Counter)
 
 
 def prepare(problem: Problem, defaults: Limits, whole: bool = False) -> Prepared:

@@ -29,6 +29,8 @@ class Verdict:
     compile, trouble of ours). `cpu_seconds` is the CPU time of the tests that ran, summed.
     `message` says what went wrong, for people to read. `peak_memory` is in MB, above what a process
     that does nothing has; two runs never agree on it, so it takes no part in comparisons.
+    `test_statuses` is how each test went, where all were asked for: then `tests_passed` counts all
+    that passed, and `first_failed` is the first of those that did not.
     """
 
     status: Status
@@ -38,6 +40,7 @@ class Verdict:
     cpu_seconds: float = 0.0
     message: str = ""
     peak_memory: float = field(default=0.0, compare=False)
+    test_statuses: tuple[Status, ...] = ()
 
     @property
     def passed(self) -> bool:

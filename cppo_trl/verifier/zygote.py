@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from cppo_trl.verifier import program
-from cppo_trl.verifier.child import Child
+from cppo_trl.verifier.child import Child, MemoryWatch
 from cppo_trl.verifier.messages import (
     CANNOT_COMPILE,
     CANNOT_LOCK,
@@ -55,6 +55,7 @@ def main(settings: dict[str, Any]) -> None:
     os.chdir("/")
     os.umask(0o077)
     layers = Layers(settings["without"])
+    layers.enter_group()
     if layers.enter_namespaces() and (pid := os.fork()):
         os.close(control)
         os.waitpid(pid, 0)
@@ -77,7 +78,8 @@ def main(settings: dict[str, Any]) -> None:
     line = Line(control)
     zygote = Zygote(line, layers, first_copy)
     try:
-        line.answer(READY, told=repr(layers.missing).encode())
+        group = layers.group and layers.group.path
+        line.answer(READY, told=repr((layers.missing, group)).encode())
         while True:
             kind, job = line.receive()
             if kind == b"R":  # others are late words about a program that has ended
@@ -131,6 +133,11 @@ class Zygote:
         self._layers = layers
         self._first_copy = first_copy
         self._statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            children = os.open("/proc/thread-self/children", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:  # the kernel was built without it
+            children = None
+        self._watch = MemoryWatch(children, layers.group)
         self._state = program.State()
         self._preludes: dict[str, tuple[dict[str, Any], int]] = {}
         # Standard input and output of functions.
@@ -146,7 +153,8 @@ class Zygote:
                 if child is None:
                     space, resident = self._memory()
                     fork = functools.partial(self._fork, job, space)
-                    child = Child(self._line, job, self._null, resident, fork)
+                    self._watch.begin(resident, job["memory"], job["output"])
+                    child = Child(self._line, job, self._null, self._watch, fork)
                     if not child.starts():
                         return
                 child.run(data)

@@ -391,3 +391,61 @@ def test_the_prelude_of_livecodebench_provides_its_names_for_each_test() -> None
         assert not verifier.verify(problem, program).passed
     with pytest.raises(ValueError, match=r"prelude is 'apps'.*'lcb'"):
         CodeVerifier(prelude="apps")
+
+
+LONG = Problem("long", "", tuple(TestCase(f"{n}", f"{n}") for n in range(40)))
+LATE = "n = int(input())\nprint(n if n != 33 else 0)"
+
+
+def test_tests_that_failed_others_come_first_where_only_a_pass_counts() -> None:
+    with CodeVerifier(workers=1) as verifier:
+        first, second = (
+            verifier.verify_many([LONG], [f"{LATE}  # {n}"], failed_first=True)[0] for n in range(2)
+        )
+        assert (first.first_failed, first.tests_passed) == (33, 33)
+        assert (second.first_failed, second.tests_passed) == (33, 0)
+        assert verifier.verify_many([LONG], ["print(input())"], failed_first=True)[0].passed
+
+
+def test_rewards_come_from_the_tests_that_failed_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    with CodeVerifier(workers=1) as verifier:
+        counts = count_runs(verifier, monkeypatch)
+        for n in range(2):
+            answers = [f"```python\n{LATE}  # {n}\n```"]
+            assert asyncio.run(verifier([None], answers, problem=[LONG])) == [0.0]
+    assert [*counts.values()] == [35, 1]  # the first was confirmed in a fresh process
+
+
+def test_a_verdict_that_was_not_hurried_does_not_depend_on_what_ran_before() -> None:
+    early = "n = int(input())\nprint(n if n not in (5, 33) else 0)"
+    with CodeVerifier(workers=1) as verifier:
+        verifier.verify_many([LONG] * 2, [LATE, early], failed_first=True)
+        assert verifier.verify(LONG, early).first_failed == 5
+
+
+def test_all_tests_can_be_asked_for() -> None:
+    program = (
+        "n = int(input())\n"
+        "if n == 2: 1 / 0\nif n == 4: import os; os.kill(os.getpid(), 9)\n"
+        "if n == 6:\n  while True: pass\nprint(n * (n != 5))"
+    )
+    problem = Problem("long", "", LONG.tests[:8])
+    expected = ["pass", "pass", "runtime_error", "pass", "runtime_error", "wrong_answer"]
+    for fresh in (False, True):
+        with CodeVerifier(time_limit=0.3, all_tests=True, fresh_process=fresh) as verifier:
+            verdict = verifier.verify(problem, program)
+            assert verdict.test_statuses == (*expected, "time_limit", "pass")
+            assert (verdict.status, verdict.first_failed, verdict.tests_passed) == (
+                Status.RUNTIME_ERROR,
+                2,
+                4,
+            )
+            assert verifier.verify(problem, "print(input())").test_statuses == ("pass",) * 8
+            assert verifier.verify(problem, "(").test_statuses == ("compile_error",) * 8
+
+
+def test_an_empty_program_is_no_code_even_where_nothing_is_to_be_printed() -> None:
+    silent = Problem("silent", "", (TestCase("", ""),))
+    with CodeVerifier() as verifier:
+        assert verifier.verify(silent, " \n").status is Status.NO_CODE
+        assert verifier.verify(silent, "pass").passed

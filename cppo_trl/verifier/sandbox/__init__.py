@@ -7,5 +7,6 @@
 | landlock   | reading files but the standard library's (without it: opening any)     | no     |
 | user       | root's rights                                                          | root   |
 | namespaces | the network, other processes' numbers, System V IPC                    | no     |
+| cgroup     | memory beyond the limit, at once (without it: within 0.1 s)            | no     |
 | limits     | address space, CPU time, file size, descriptors, core dumps            | yes    |
 """

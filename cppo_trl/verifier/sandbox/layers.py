@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Callable, Collection
 
-from cppo_trl.verifier.sandbox import landlock, limits, namespaces, seccomp, user
+from cppo_trl.verifier.sandbox import cgroup, landlock, limits, namespaces, seccomp, user
 from cppo_trl.verifier.sandbox.libc import (
     PR_SET_DUMPABLE,
     PR_SET_NO_NEW_PRIVS,
@@ -15,13 +15,14 @@ from cppo_trl.verifier.sandbox.libc import (
     prctl,
 )
 
-LAYERS = ("seccomp", "landlock", "user", "namespaces")
+LAYERS = ("seccomp", "landlock", "user", "namespaces", "cgroup")
 
 
 class Layers:
     """The layers that hold, probed once; `missing` maps the name of each other to the reason.
 
-    Made by the zygote, which itself gets behind "namespaces" and "user", for it and its children.
+    Made by the zygote, which itself gets behind "namespaces", "user" and "cgroup", for it and its
+    children; `group` is the last, if it holds.
 
     Args:
         without: names of layers to leave out.
@@ -29,9 +30,14 @@ class Layers:
 
     def __init__(self, without: Collection[str] = ()) -> None:
         self.missing = dict.fromkeys(without, "switched off")
+        self.group: cgroup.Group | None = None
         self._ruleset = -1
         self._filter: seccomp.Filter | None = None
         self._reads_all = False
+
+    def enter_group(self) -> None:
+        """Puts this process, and those that it will fork, into a memory group of their own."""
+        self._try("cgroup", self._make_group)
 
     def enter_namespaces(self) -> bool:
         """Whether this process got namespaces of its own; the next that it forks is in them."""
@@ -64,6 +70,9 @@ class Layers:
             user.drop_capabilities()
         if self._filter is not None:
             self._filter.install()
+
+    def _make_group(self) -> None:
+        self.group = cgroup.Group()
 
     def _make_ruleset(self) -> None:
         self._ruleset = landlock.make_ruleset()

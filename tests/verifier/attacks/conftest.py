@@ -38,7 +38,8 @@ SETUPS = {
     "no landlock": ("landlock",),
     "no user": ("user",),
     "no namespaces": ("namespaces",),
-    "seccomp alone": ("landlock", "user", "namespaces"),
+    "no cgroup": ("cgroup",),
+    "seccomp alone": ("landlock", "user", "namespaces", "cgroup"),
 }
 
 
