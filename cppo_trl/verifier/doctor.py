@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from cppo_trl.problems import Problem, TestCase
 from cppo_trl.verifier.code_verifier import CodeVerifier
-from cppo_trl.verifier.pool import EngineError, Pool
+from cppo_trl.verifier.pool import EngineError, release, share
 from cppo_trl.verifier.verdict import Status
 
 TAKES = {
@@ -75,7 +75,7 @@ def diagnose() -> Diagnosis:
     Raises:
         EngineError: it does not start; the message says why.
     """
-    pool = Pool(unsafe=True)
+    pool = share()
     try:
         zygote = pool.take(site=False)
         missing = {name: zygote.missing.get(name) for name in TAKES}
@@ -83,7 +83,7 @@ def diagnose() -> Diagnosis:
     except OSError as error:
         raise EngineError(f"cannot run programs: {error}") from error
     finally:
-        pool.close()
+        release(pool)
     problem = Problem("self-test", "", (TestCase("", "held\n"),))
     failed = {}
     with CodeVerifier(workers=1, time_limit=0.5, memory_limit=256, unsafe=True) as verifier:

@@ -35,13 +35,15 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import weakref
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from cppo_trl.verifier import messages
-from cppo_trl.verifier.pool import Answer, EngineError, Pool, Zygote
+from cppo_trl.verifier.pool import Answer, EngineError, SandboxError, Zygote, release, share
 from cppo_trl.verifier.prelude import (
     imported_modules,
     modules_to_load,
@@ -94,7 +96,7 @@ class Run:
 
 
 class Engine:
-    """Runs programs; safe to use from several threads.
+    """Runs programs; safe to use from several threads. All engines of a process share zygotes.
 
     Args:
         unsafe: programs may run where seccomp cannot be had.
@@ -102,7 +104,12 @@ class Engine:
     """
 
     def __init__(self, unsafe: bool = False, without: Collection[str] = ()) -> None:
-        self._pool = Pool(unsafe, without)
+        self._unsafe = unsafe
+        self._lock = threading.Lock()
+        self._taken: set[Zygote] = set()
+        self._closed = False
+        self._pool = share(without)
+        self._release = weakref.finalize(self, release, self._pool)  # or at the end of Python
 
     def run(
         self,
@@ -126,10 +133,7 @@ class Engine:
             SandboxError: programs cannot be kept in on this machine.
         """
         imported = imported_modules(program)
-        try:
-            zygote = self._pool.take(needs_site_packages(imported))
-        except OSError as error:
-            raise EngineError(f"cannot run programs: {error}") from error
+        zygote = self._take(needs_site_packages(imported))
         conversation = _Conversation(zygote, limits, len(inputs))
         try:
             try:
@@ -140,14 +144,42 @@ class Engine:
                 raise CompileError(f"{type(error).__name__}: {error}") from None
             yield from conversation.runs(inputs)
         finally:
-            if conversation.ends():
+            fit = conversation.ends()
+            with self._lock:
+                self._taken.discard(zygote)
+            if fit:
                 self._pool.give_back(zygote)
             else:
                 self._pool.drop(zygote)
 
     def close(self) -> None:
         """Ends all programs that run; `run` raises `EngineError` from now on."""
-        self._pool.close()
+        with self._lock:
+            self._closed = True
+            for zygote in self._taken:
+                zygote.kill()
+        self._release()
+
+    def _take(self, site: bool) -> Zygote:
+        try:
+            zygote = self._pool.take(site)
+        except OSError as error:
+            raise EngineError(f"cannot run programs: {error}") from error
+        refusal: Exception | None = None
+        if "seccomp" in zygote.missing and not self._unsafe:
+            refusal = SandboxError(
+                f"seccomp cannot be had here ({zygote.missing['seccomp']}), so programs could do "
+                "whatever this user can; `unsafe=True` runs them nevertheless"
+            )
+        with self._lock:
+            if self._closed:
+                refusal = EngineError("the verifier is closed")
+            elif refusal is None:
+                self._taken.add(zygote)
+        if refusal is not None:
+            self._pool.give_back(zygote)
+            raise refusal
+        return zygote
 
 
 def _job(

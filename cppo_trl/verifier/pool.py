@@ -15,7 +15,6 @@ import subprocess
 import sys
 import threading
 import time
-import weakref
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
@@ -77,7 +76,8 @@ module.main(settings)
 """
 
 log = logging.getLogger("cppo_trl.verifier")
-_pools: weakref.WeakSet[Pool] = weakref.WeakSet()
+_shared: dict[frozenset[str], Pool] = {}
+_sharing = threading.Lock()
 
 
 class EngineError(Exception):
@@ -235,6 +235,7 @@ class Zygote:
     def forget(self) -> None:
         """Closes the line in a process that was forked from the one that owns the zygote."""
         self._socket.close()
+        self._group = None
         self.process.returncode = 0  # not a child of this process: nothing to wait for
 
 
@@ -253,25 +254,23 @@ class Pool:
     """Zygotes, as many as threads use at a time; safe to use from several threads.
 
     Args:
-        unsafe: programs may run where seccomp cannot be had.
         without: names of layers to leave out, for tests.
     """
 
-    def __init__(self, unsafe: bool = False, without: Collection[str] = ()) -> None:
-        self._unsafe = unsafe
+    def __init__(self, without: Collection[str] = ()) -> None:
+        self.users = 0  # how many share it
         self._without = frozenset(without)
         self._lock = threading.Lock()
         self._live: set[Zygote] = set()
         self._idle: list[Zygote] = []
         self._closed = False
         self._told = False
-        _pools.add(self)
 
     def take(self, site: bool) -> Zygote:
         """A zygote for this thread alone, until it is given back.
 
         Raises:
-            SandboxError: this is not Linux; seccomp cannot be had and `unsafe` was not asked for.
+            SandboxError: this is not Linux.
             OSError, EngineError: no zygote could be started; the pool is closed.
         """
         if sys.platform != "linux":
@@ -296,12 +295,6 @@ class Pool:
             raise EngineError("the verifier is closed")
         if not told:
             _report(fresh.missing)
-        if "seccomp" in fresh.missing and not self._unsafe:
-            self.drop(fresh)
-            raise SandboxError(
-                f"seccomp cannot be had here ({fresh.missing['seccomp']}), so programs could do "
-                "whatever this user can; `unsafe=True` runs them nevertheless"
-            )
         return fresh
 
     def give_back(self, zygote: Zygote) -> None:
@@ -328,9 +321,33 @@ class Pool:
         for zygote in idle:
             self.drop(zygote)
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Gives all up, in a process that was forked from the one that owns the zygotes."""
+        self._lock = threading.Lock()  # another thread may have held it
+        self._closed = True
         for zygote in self._live:
             zygote.forget()
+        self._live, self._idle = set(), []
+
+
+def share(without: Collection[str] = ()) -> Pool:
+    """The one pool of this process, to be given to `release` at the end; layers as in `Pool`."""
+    key = frozenset(without)
+    with _sharing:
+        pool = _shared.setdefault(key, Pool(key))
+        pool.users += 1
+    return pool
+
+
+def release(pool: Pool) -> None:
+    """Ends the use of a shared pool; with the last one it closes."""
+    with _sharing:
+        pool.users -= 1
+        if pool.users:
+            return
+        for key in [key for key, item in _shared.items() if item is pool]:
+            del _shared[key]
+    pool.close()
 
 
 def _report(missing: dict[str, str]) -> None:
@@ -341,9 +358,13 @@ def _report(missing: dict[str, str]) -> None:
         log.info("verifier: all layers hold")
 
 
-def _forget_all() -> None:
-    for pool in _pools:
-        pool._forget()
+def _begin_anew() -> None:
+    """In a process that was forked: what was shared belongs to the other one."""
+    global _sharing
+    _sharing = threading.Lock()
+    for pool in _shared.values():
+        pool.forget()
+    _shared.clear()
 
 
-os.register_at_fork(after_in_child=_forget_all)
+os.register_at_fork(after_in_child=_begin_anew)

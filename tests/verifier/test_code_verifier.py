@@ -6,10 +6,13 @@ import asyncio
 import inspect
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -206,6 +209,51 @@ def test_a_closed_verifier_refuses_and_leaves_nothing_running() -> None:
     with pytest.raises(RuntimeError, match="closed"):
         verifier.verify_many([SUM], [RIGHT])
     verifier.close()
+
+
+def test_verifiers_of_a_process_share_their_zygotes_until_the_last_is_closed() -> None:
+    first, second = CodeVerifier(workers=1), CodeVerifier(workers=1, time_limit=1)
+    assert first.verify(SUM, RIGHT).passed
+    (zygote,) = first._engine._pool._live
+    assert second.verify(SUM, RIGHT).passed
+    assert [*second._engine._pool._live] == [zygote]
+    first.close()
+    assert second.verify(SUM, WRONG).first_failed == 1
+    assert zygote.is_alive()
+    second.close()
+    assert not zygote.is_alive()
+
+
+def test_closing_one_verifier_leaves_the_programs_of_another_alone() -> None:
+    first, second = CodeVerifier(workers=1), CodeVerifier(workers=1)
+    verdicts: list[Verdict] = []
+    slow = f"import time; time.sleep(0.5)\n{RIGHT}"
+    thread = threading.Thread(target=lambda: verdicts.append(second.verify(SUM, slow)))
+    thread.start()
+    time.sleep(0.2)
+    first.close()
+    thread.join()
+    second.close()
+    assert verdicts[0].passed
+
+
+FORGOTTEN = """
+from cppo_trl import CodeVerifier, Problem, TestCase
+verifier = CodeVerifier(workers=1)
+verifier.verify(Problem("a", "", (TestCase("", "1"),)), "print(1)")
+(zygote,) = verifier._engine._pool._live
+print(zygote.process.pid)
+"""
+
+
+def test_what_is_not_closed_ends_with_python() -> None:
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", FORGOTTEN], capture_output=True, text=True, cwd=root, check=True
+    )
+    assert done.stderr == ""
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(done.stdout), 0)
 
 
 def test_a_progress_bar_is_shown_when_asked_for(
