@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
 
 class CommandError(Exception):
-    """Input that a subcommand cannot use; its text is the line that the user sees."""
+    """Why a subcommand stops, in the line that the user sees; status 2 is for bad input."""
+
+    def __init__(self, message: str, status: int = 2) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class _Parser(argparse.ArgumentParser):
@@ -43,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run(args)
     except CommandError as error:
         print(f"cppo-trl {args.command}: {error}", file=sys.stderr)
-        return 2
+        return error.status
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -275,7 +279,8 @@ def _merge(args: argparse.Namespace) -> int:
 
 
 def _verify(args: argparse.Namespace) -> int:
-    from .verify_command import InputError, verify_files
+    from .verifier import SandboxError
+    from .verify_command import InputError, OutputError, verify_files
 
     # What was not given is not there: `CodeVerifier` has the defaults.
     names = ("compare", "workers", "time_limit", "memory_limit", "fresh_process", "all_tests")
@@ -284,6 +289,8 @@ def _verify(args: argparse.Namespace) -> int:
         verify_files(args.problems, args.programs, args.output, **options)
     except InputError as error:
         raise CommandError(_first_line(error)) from error
+    except (OutputError, SandboxError) as error:
+        raise CommandError(_first_line(error), status=1) from error
     return 0
 
 

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any, TextIO
 
 from .problems import Problem, ProblemError, read_rows, validate_problems
@@ -25,6 +26,10 @@ from .verifier import CodeVerifier, Status, Verdict
 
 class InputError(ValueError):
     """Files or options that cannot be used; the message names the row, or the option."""
+
+
+class OutputError(OSError):
+    """The verdicts could not be written; the message says where they are instead."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,7 @@ def verify_files(problems: Path, programs: Path, output: Path, **options: Any) -
 
     Raises:
         InputError: a file or an option cannot be used.
+        OutputError: the verdicts cannot be written.
     """
     known = _read_problems(problems)
     listed = _read_programs(programs, known)
@@ -52,15 +58,35 @@ def verify_files(problems: Path, programs: Path, output: Path, **options: Any) -
         verifier = CodeVerifier(**options)
     except ValueError as error:
         raise InputError(str(error)) from error
-    with verifier, _opened(output) as file:  # before hours of work, not after
+    _opened(output).close()  # before hours of work, not after
+    with verifier:
         verdicts = verifier.verify_many(
             [program.problem for program in listed],
             [program.code for program in listed],
             progress=True,
         )
-        for index, (program, verdict) in enumerate(zip(listed, verdicts, strict=True)):
-            file.write(json.dumps(_row(index, program, verdict)) + "\n")
+    rows = [
+        json.dumps(_row(index, program, verdict)) + "\n"
+        for index, (program, verdict) in enumerate(zip(listed, verdicts, strict=True))
+    ]
+    try:
+        output.write_text("".join(rows), encoding="utf-8")
+    except OSError as error:  # the disk may be full by now
+        raise OutputError(f"--output {output}: {error}; {_kept(rows)}") from error
     _print_summary(listed, verdicts)
+
+
+def _kept(rows: Sequence[str]) -> str:
+    """Puts verdicts that cannot go where they should somewhere else; says where."""
+    try:
+        with NamedTemporaryFile(
+            "w", prefix="verdicts-", suffix=".jsonl", encoding="utf-8", delete=False
+        ) as file:
+            file.writelines(rows)
+    except OSError:
+        print(*rows, sep="", end="")
+        return "the verdicts stand above"
+    return f"the verdicts are in {file.name}"
 
 
 def _read_problems(path: Path) -> dict[str, Problem]:

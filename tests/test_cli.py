@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 from importlib import metadata
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from cppo_trl.policy import save_policy_config
 from cppo_trl.problems import write_problems
 from cppo_trl.roles import ROLES, add_roles, role_parameters, role_router, save_roles
 from cppo_trl.rollouts import RolloutPolicy
-from cppo_trl.verifier import COMPARE_MODES, CodeVerifier, Status, Verdict
+from cppo_trl.verifier import COMPARE_MODES, CodeVerifier, SandboxError, Status, Verdict
 
 PACKAGE = Path(cppo_trl.__file__).parent
 COMMANDS = ("show", "merge", "verify", "quickstart")
@@ -283,6 +284,36 @@ def test_verify_can_tell_how_each_test_went(verify, tmp_path):
     (row,) = verdict_rows(tmp_path)
     assert row["test_statuses"] == ["wrong_answer", "pass"]
     assert (row["tests_passed"], row["first_failed"]) == (1, 0)
+
+
+def test_verdicts_that_do_not_fit_on_the_disk_are_kept_elsewhere(
+    verify, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert verify([SUM], [RIGHT_ROW], "--output", "/dev/full") == 1
+    said = capsys.readouterr().err
+    assert "--output /dev/full" in said
+    assert "No space left" in said
+    (kept,) = tmp_path.glob("verdicts-*.jsonl")
+    assert f"the verdicts are in {kept}" in said
+    assert json.loads(kept.read_text())["status"] == "wrong_answer"
+
+
+def test_verdicts_that_do_not_fit_anywhere_are_shown(verify, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    assert verify([SUM], [RIGHT_ROW], "--output", "/dev/full") == 1
+    shown = capsys.readouterr()
+    assert '"status": "wrong_answer"' in shown.out
+    assert "the verdicts stand above" in shown.err
+
+
+def test_verify_refuses_to_run_programs_that_cannot_be_kept_in(verify, monkeypatch, capsys):
+    def refuse(*_, **__):
+        raise SandboxError("seccomp cannot be had here")
+
+    monkeypatch.setattr(CodeVerifier, "verify_many", refuse)
+    assert verify([SUM], [RIGHT_ROW]) == 1
+    assert "seccomp cannot be had here" in capsys.readouterr().err
 
 
 def test_limits_of_a_problem_go_before_the_options_of_verify(verify, tmp_path):

