@@ -47,6 +47,7 @@ def main(settings: dict[str, Any]) -> None:
     `settings`: `without` (names of layers to leave out), `preload` (names of modules to load),
     `preload_blind` (more, where children cannot load any).
     """
+    limits.apply_to_all()
     resource.setrlimit(resource.RLIMIT_NOFILE, (_open_files(), _open_files()))
     first_copy = min(1024, _open_files() - 8)
     control = os.dup(0)
@@ -67,7 +68,6 @@ def main(settings: dict[str, Any]) -> None:
     program.warm_up()
     _load(settings["preload"])
     time.tzset()  # reads its file now
-    limits.apply_to_all()
     layers.prepare()
     if "namespaces" not in layers.missing:
         # With the process that waits above; a change of the user resets it.
