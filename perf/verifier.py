@@ -25,7 +25,7 @@ from cppo_trl.problems import Problem, TestCase
 from cppo_trl.verifier import CodeVerifier, outputs_match
 from cppo_trl.verifier.code_verifier import available_cores
 
-# Each takes two numbers and prints one; {} makes a program its own.
+# Each takes two numbers and prints one; {} makes a program its own, SIZE says how much work it does.
 ONE_LINE = "a, b = map(int, input().split())\nprint(a + b)  # {}\n"
 # About what a right answer to a contest's problem does on a small test.
 TYPICAL = """
@@ -33,7 +33,7 @@ import heapq, sys
 from collections import defaultdict
 def main():  # {}
     n, extra = map(int, sys.stdin.readline().split())
-    size = 40
+    size = SIZE
     edges = defaultdict(list)
     for node in range(size):
         for step in (1, 3, 7):
@@ -54,6 +54,12 @@ def main():  # {}
 if __name__ == "__main__":
     main()
 """
+SHORT, MEDIUM = (TYPICAL.replace("SIZE", str(size)) for size in (40, 105))
+KINDS = {
+    "a short program": SHORT,
+    "a longer program": MEDIUM,
+    "one line, where only fixed costs are left": ONE_LINE,
+}
 Way = Callable[[Problem, list[str]], list[bool]]
 
 
@@ -72,7 +78,7 @@ def main() -> None:
             "zygote, a process for each test": (fresh.passes, 1),
             "python -I -S -c for each test": (by_subprocess, 10),  # a tenth of the programs
         }
-        for kind, text in (("a typical program", TYPICAL), ("one line", ONE_LINE)):
+        for kind, text in KINDS.items():
             costs = dict.fromkeys(ways, float("inf"))
             for _ in range(args.repeats):
                 for name, (way, part) in ways.items():
@@ -83,7 +89,7 @@ def main() -> None:
     print("CPU time for each test, by tests a program")
     with Verifier(1) as shared:
         for tests in (1, 2, 5, 10, 50):
-            programs = [TYPICAL.format(n) for n in range(args.programs)]
+            programs = [SHORT.format(n) for n in range(args.programs)]
             cost = min(cpu_per_test(shared.passes, programs, tests) for _ in range(2))
             print(f"{tests:10} tests{cost * 1e3:10.2f} ms")
 
@@ -179,7 +185,7 @@ def cpu_per_test(way: Way, programs: list[str], tests: int) -> float:
 def throughput(shared: Verifier, programs: int, tests: int) -> float:
     """Tests a second."""
     start = time.monotonic()
-    assert all(shared.passes(make_problem(tests), [TYPICAL.format(n) for n in range(programs)]))
+    assert all(shared.passes(make_problem(tests), [SHORT.format(n) for n in range(programs)]))
     return programs * tests / (time.monotonic() - start)
 
 
