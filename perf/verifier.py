@@ -25,7 +25,7 @@ from cppo_trl.problems import Problem, TestCase
 from cppo_trl.verifier import CodeVerifier, outputs_match
 from cppo_trl.verifier.code_verifier import available_cores
 
-# Each takes two numbers and prints one; {} makes a program its own, SIZE says how much work it does.
+# Each takes two numbers and prints one; {} makes a program its own, SIZE is how much work it does.
 ONE_LINE = "a, b = map(int, input().split())\nprint(a + b)  # {}\n"
 # About what a right answer to a contest's problem does on a small test.
 TYPICAL = """
