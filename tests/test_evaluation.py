@@ -65,20 +65,39 @@ def test_impossible_counts_are_refused(n: object, c: object, k: object, message:
 
 
 def all_resample_means(values_SP: np.ndarray) -> np.ndarray:
-    """Means of all equally likely resamples: seeds and problems drawn with replacement, crossed."""
-    seeds, problems = (range(size) for size in values_SP.shape)
+    """Means of all equally likely resamples: of problems, and of seeds for what sets them apart."""
+    seeds, problems = values_SP.shape
+    between = analysis_of_variance(values_SP) if seeds > 1 else 0.0
+    effects_S = values_SP.mean(1) - values_SP.mean()
+    scale = np.sqrt(between / np.mean(effects_S**2)) if between else 0.0
     return np.array(
         [
-            np.mean([[values_SP[s, p] for p in drawn_P] for s in drawn_S])
-            for drawn_S in itertools.product(seeds, repeat=len(seeds))
-            for drawn_P in itertools.product(problems, repeat=len(problems))
+            np.mean([values_SP[s, p] for s in range(seeds) for p in drawn_P])
+            + scale * np.mean([effects_S[s] for s in drawn_S])
+            for drawn_S in itertools.product(range(seeds), repeat=seeds)
+            for drawn_P in itertools.product(range(problems), repeat=problems)
         ]
     )
 
 
+def analysis_of_variance(values_SP: np.ndarray) -> float:
+    """The variance between seeds, from the mean squares of a two-way table without replication."""
+    seeds, problems = values_SP.shape
+    mean, rows, columns = values_SP.mean(), values_SP.mean(1), values_SP.mean(0)
+    of_seeds = problems * sum((row - mean) ** 2 for row in rows) / (seeds - 1)
+    if problems == 1:
+        return of_seeds
+    residual = [
+        values_SP[s, p] - rows[s] - columns[p] + mean for s in range(seeds) for p in range(problems)
+    ]
+    of_noise = sum(r**2 for r in residual) / ((seeds - 1) * (problems - 1))
+    return max(0.0, (of_seeds - of_noise) / problems)
+
+
 @pytest.mark.parametrize("shape", [(1, 4), (2, 3), (3, 1), (3, 3)])
-def test_interval_ends_are_quantiles_of_all_resamples(shape: tuple[int, int]) -> None:
-    values = np.random.default_rng(3).random(shape)
+@pytest.mark.parametrize("apart", [0.0, 1.0])
+def test_interval_ends_are_quantiles_of_all_resamples(shape: tuple[int, int], apart: float) -> None:
+    values = np.random.default_rng(3).random(shape) + apart * np.arange(shape[0])[:, None]
     exact = all_resample_means(values)
     for level in (0.5, 0.8, 0.95):
         mean, low, high = bootstrap_interval(values, resamples=40_000, level=level)
