@@ -26,8 +26,8 @@ def bootstrap_interval(
     Every resample draws P problems with replacement, with the scores of all seeds, since all seeds
     answer the same problems; and S seeds, for what sets whole seeds apart. To draw both and cross
     them would count the noise of single scores three times (Owen, The Pigeonhole Bootstrap, Annals
-    of Applied Statistics 2007) and make the interval far too wide; so the seeds' part is scaled to what that noise does not explain.
-    For the difference of two methods see `paired_bootstrap`.
+    of Applied Statistics 2007) and make the interval far too wide; so the seeds' part is scaled to
+    what that noise does not explain. For the difference of two methods see `paired_bootstrap`.
 
     With few seeds that differ much the interval is narrow, as every bootstrap over few units is.
 
