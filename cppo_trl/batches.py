@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from trl.trainer.utils import pad
 
+from .generation import Turn
 from .roles import PLANNER, SOLVER
-from .rollouts import Rollout, Turn
+from .rollouts import Rollout
 
 
 @dataclass

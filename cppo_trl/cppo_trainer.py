@@ -20,7 +20,7 @@ from trl.trainer.utils import get_config_model_id
 from .advantages import SolverGroup
 from .batches import Row, collate, tuple_rows, with_every_role
 from .cppo_config import CPPOConfig
-from .generation import TransformersGenerator
+from .generation import Speaker, TransformersGenerator
 from .metrics import loss_terms, role_totals, rollout_facts, rollout_metrics
 from .policy import save_policy_config
 from .problems import Problem
@@ -388,11 +388,5 @@ class CPPOTrainer(RoleTrainer):
                 gradient_checkpointing_kwargs=args.gradient_checkpointing_kwargs,
             ),
         )
-        return RolloutPolicy(
-            generator,
-            self.processing_class,
-            args.prompts(),
-            args.num_strategies,
-            chat_template_kwargs=args.chat_template_kwargs,
-            **args.sampling(),
-        )
+        speaker = Speaker(generator, self.processing_class, args.chat_template_kwargs)
+        return RolloutPolicy(speaker, args.prompts(), args.num_strategies, **args.sampling())

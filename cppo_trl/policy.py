@@ -13,7 +13,7 @@ from huggingface_hub import hf_hub_download
 from peft import LoraConfig, PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from .generation import Sampling, TransformersGenerator
+from .generation import Sampling, Speaker, TransformersGenerator
 from .problems import Problem
 from .prompts import Prompts
 from .roles import PLANNER, ROLES, SOLVER, add_roles
@@ -89,7 +89,7 @@ def save_policy_config(rollouts: RolloutPolicy, directory: str | Path) -> None:
         "num_strategies": rollouts.num_strategies,
         "prompts": asdict(rollouts.prompts),
         "sampling": {role: asdict(rollouts.sampling[role]) for role in ROLES},
-        "chat_template_kwargs": rollouts.chat_template_kwargs[SOLVER],
+        "chat_template_kwargs": rollouts.speaker.chat_template_kwargs,
     }
     (Path(directory) / POLICY_FILE).write_text(json.dumps(config, indent=2) + "\n")
 
@@ -137,15 +137,14 @@ def load_policy(
     tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left")
     eos = model.generation_config.eos_token_id
     eos = [] if eos is None else [eos] if isinstance(eos, int) else list(eos)
+    generator = TransformersGenerator(model, tokenizer, {tokenizer.eos_token_id, *eos}, batch_size)
     return Policy(
         RolloutPolicy(
-            TransformersGenerator(model, tokenizer, {tokenizer.eos_token_id, *eos}, batch_size),
-            tokenizer,
+            Speaker(generator, tokenizer, config["chat_template_kwargs"]),
             Prompts(**config["prompts"]),
             config["num_strategies"],
             planner=Sampling(**config["sampling"][PLANNER]),
             solver=Sampling(**config["sampling"][SOLVER]),
-            chat_template_kwargs=config["chat_template_kwargs"],
         ),
         verify,
     )

@@ -4,26 +4,14 @@ verified.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from transformers import PreTrainedTokenizerBase
-
-from .generation import Completion, Generator, Sampling
+from .generation import Message, Sampling, Speaker, Turn
 from .plans import parse_plan
 from .problems import Problem
 from .prompts import Prompts
 from .roles import PLANNER, SOLVER
-
-
-@dataclass(frozen=True)
-class Turn:
-    """One model call: the prompt's messages and tokens, the completion's tokens and text."""
-
-    messages: list[dict[str, str]]
-    prompt_ids: list[int]
-    completion: Completion
-    text: str
 
 
 @dataclass
@@ -46,39 +34,35 @@ class RolloutPolicy:
     them.
 
     Args:
-        generator: speaks as each role.
-        tokenizer: renders the chat template, encodes and decodes.
+        speaker: answers as each role.
         prompts: the PLAN and SOLVE templates.
         num_strategies: K.
         planner, solver: how the tokens of each role are drawn.
-        chat_template_kwargs: passed to the chat template; the planner never thinks (METHOD: section
-            4).
+        adapters: the adapter that each role speaks with, where it is not the one of its name; the
+            bare base (`roles.BASE`) stands for a role that was not trained.
     """
 
     def __init__(
         self,
-        generator: Generator,
-        tokenizer: PreTrainedTokenizerBase,
+        speaker: Speaker,
         prompts: Prompts,
         num_strategies: int,
         planner: Sampling,
         solver: Sampling,
-        chat_template_kwargs: dict | None = None,
+        adapters: Mapping[str, str] | None = None,
     ):
-        self.generator = generator
-        self.tokenizer = tokenizer
+        self.speaker = speaker
         self.prompts = prompts
         self.num_strategies = num_strategies
         self.sampling = {PLANNER: planner, SOLVER: solver}
-        kwargs = chat_template_kwargs or {}
-        self.chat_template_kwargs = {PLANNER: {**kwargs, "enable_thinking": False}, SOLVER: kwargs}
+        self.adapters = {PLANNER: PLANNER, SOLVER: SOLVER} | dict(adapters or {})
 
     def plan(self, problems: Sequence[Problem]) -> list[Rollout]:
         """Writes one plan for each entry of `problems`; repeat a problem to draw several tuples for
         it.
         """
         messages = [self.prompts.plan_messages(p, self.num_strategies) for p in problems]
-        turns = self._speak(PLANNER, messages)
+        turns = self._answer(PLANNER, messages)
         rollouts = []
         for problem, turn in zip(problems, turns, strict=True):
             complete = not turn.completion.truncated
@@ -95,35 +79,12 @@ class RolloutPolicy:
             for strategy in rollout.strategies
             for _ in range(attempts_per_strategy)
         ]
-        turns = iter(self._speak(SOLVER, messages))
+        turns = iter(self._answer(SOLVER, messages))
         for rollout in parsed:
             count = self.num_strategies * attempts_per_strategy
             rollout.attempts = [next(turns) for _ in range(count)]
 
-    def _speak(self, role: str, messages: list[list[dict[str, str]]]) -> list[Turn]:
-        if not messages:
-            return []
-        encoded: dict[str, list[int]] = {}  # the M plans of a problem share one prompt
-        prompt_ids = []
-        for conversation in messages:
-            text = self._render(conversation, role)
-            if text not in encoded:
-                encoded[text] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-            prompt_ids.append(encoded[text])
-        completions = self.generator.generate(prompt_ids, role, self.sampling[role])
-        texts = self.tokenizer.batch_decode(
-            [completion.token_ids for completion in completions], skip_special_tokens=True
-        )
-        return [Turn(*row) for row in zip(messages, prompt_ids, completions, texts, strict=True)]
-
-    def _render(self, messages: list[dict[str, str]], role: str) -> str:
-        if (
-            self.tokenizer.chat_template is None
-        ):  # a base model without one continues the plain text
-            return "\n\n".join(message["content"] for message in messages) + "\n\n"
-        return self.tokenizer.apply_chat_template(
-            messages,
-            tokenize=False,
-            add_generation_prompt=True,
-            **self.chat_template_kwargs[role],
-        )
+    def _answer(self, role: str, messages: list[list[Message]]) -> list[Turn]:
+        # The planner never thinks (METHOD: section 4).
+        own = {"enable_thinking": False} if role == PLANNER else {}
+        return self.speaker.answer(messages, self.adapters[role], self.sampling[role], **own)

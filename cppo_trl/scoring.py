@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
+from .generation import Turn
 from .rewards import call_reward_function
-from .rollouts import Rollout, Turn
+from .rollouts import Rollout
 
 RewardFunction = Callable[..., Any]
 

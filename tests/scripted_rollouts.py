@@ -186,5 +186,7 @@ def scripted_trainer(
         callbacks=list(callbacks),
         **(trainer_settings or {}),
     )
-    trainer.rollout_policy.generator = ScriptedGenerator(script, trainer.processing_class, first)
+    trainer.rollout_policy.speaker.generator = ScriptedGenerator(
+        script, trainer.processing_class, first
+    )
     return trainer

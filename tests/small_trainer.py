@@ -76,7 +76,7 @@ def make_trainer(
         verifier=verifier,
         **({"peft_config": lora_config()} | (trainer_settings or {})),
     )
-    trainer.rollout_policy.generator = ScriptedGenerator(script, trainer.processing_class)
+    trainer.rollout_policy.speaker.generator = ScriptedGenerator(script, trainer.processing_class)
     return trainer
 
 
@@ -115,9 +115,9 @@ def accept_all(completions: Sequence[Any], **_: Any) -> list[float]:
 def sampling_trainer(model: Any, output_dir: str | Path, **settings: Any) -> CPPOTrainer:
     """A `make_trainer` whose attempts are sampled, so that its run depends on the random state."""
     trainer = make_trainer(model, output_dir, **({"verifier": pass_by_chance} | settings))
-    solver = trainer._make_rollout_policy().generator
-    trainer.rollout_policy.generator = SampledAttempts(
-        trainer.rollout_policy.generator, solver, trainer.processing_class.eos_token_id
+    solver = trainer._make_rollout_policy().speaker.generator
+    trainer.rollout_policy.speaker.generator = SampledAttempts(
+        trainer.rollout_policy.speaker.generator, solver, trainer.processing_class.eos_token_id
     )
     return trainer
 

@@ -210,8 +210,8 @@ def greedy(generator, tokenizer, role):
 @pytest.mark.parametrize("role", ROLES)
 def test_a_loaded_policy_says_what_the_trained_model_says(role, saved):
     trainer, directory = saved
-    trained = trainer._make_rollout_policy().generator
-    loaded = load_policy(directory).rollouts.generator
+    trained = trainer._make_rollout_policy().speaker.generator
+    loaded = load_policy(directory).rollouts.speaker.generator
     expected = greedy(trained, trainer.processing_class, role)
     assert greedy(loaded, trainer.processing_class, role) == expected
     assert expected != greedy(trained, trainer.processing_class, "__base__")
@@ -219,7 +219,7 @@ def test_a_loaded_policy_says_what_the_trained_model_says(role, saved):
 
 def test_the_roles_of_the_saved_policy_differ(saved):
     trainer, directory = saved
-    loaded = load_policy(directory).rollouts.generator
+    loaded = load_policy(directory).rollouts.speaker.generator
     planner, solver = (greedy(loaded, trainer.processing_class, role) for role in ROLES)
     assert planner != solver
 
@@ -231,7 +231,9 @@ def test_a_loaded_policy_knows_how_it_was_trained(saved):
     assert loaded.prompts.plan == PLAN_TEMPLATE
     assert loaded.sampling == trainer.rollout_policy.sampling
     assert loaded.sampling["planner"] == Sampling(64, 0.8, 0.9)
-    assert loaded.chat_template_kwargs == trainer.rollout_policy.chat_template_kwargs
+    assert (
+        loaded.speaker.chat_template_kwargs == trainer.rollout_policy.speaker.chat_template_kwargs
+    )
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -242,7 +244,7 @@ def test_each_role_is_a_plain_peft_adapter(role, saved, qwen3_dir):
     tokenizer = trainer.processing_class
     prompt = tokenizer("Add two numbers.", return_tensors="pt")
     output = model.generate(**prompt, max_new_tokens=16, do_sample=False)
-    expected = greedy(trainer._make_rollout_policy().generator, tokenizer, role)[1]
+    expected = greedy(trainer._make_rollout_policy().speaker.generator, tokenizer, role)[1]
     assert output[0, prompt["input_ids"].shape[1] :].tolist()[: len(expected)] == expected
 
 

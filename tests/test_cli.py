@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import cppo_trl
 from cppo_trl import Problem, Prompts, TestCase, __version__
 from cppo_trl.cli import main
-from cppo_trl.generation import Completion, Sampling, TransformersGenerator
+from cppo_trl.generation import Completion, Sampling, Speaker, TransformersGenerator
 from cppo_trl.policy import save_policy_config
 from cppo_trl.problems import write_problems
 from cppo_trl.roles import ROLES, add_roles, role_parameters, role_router, save_roles
@@ -52,9 +52,8 @@ def policy_dir(qwen3_dir, tmp_path_factory):
     tokenizer.save_pretrained(directory)
     sampling = Sampling(max_new_tokens=16, temperature=1.0, top_p=1.0)
     generator = TransformersGenerator(model, tokenizer, {tokenizer.eos_token_id})
-    save_policy_config(
-        RolloutPolicy(generator, tokenizer, Prompts(), 2, sampling, sampling), directory
-    )
+    speaker = Speaker(generator, tokenizer)
+    save_policy_config(RolloutPolicy(speaker, Prompts(), 2, sampling, sampling), directory)
     return directory
 
 

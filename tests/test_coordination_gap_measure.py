@@ -28,7 +28,7 @@ from cppo_trl.benchmarks.coordination_gap.measure import (
 from cppo_trl.benchmarks.coordination_gap.plot import plot, training_curve
 from cppo_trl.benchmarks.coordination_gap.report import conclusion, markdown_table
 from cppo_trl.benchmarks.coordination_gap.results import Interval, Result
-from cppo_trl.generation import Completion, Sampling
+from cppo_trl.generation import Completion, Sampling, Speaker
 from cppo_trl.plans import format_plan
 from cppo_trl.prompts import Prompts
 from cppo_trl.roles import PLANNER
@@ -76,7 +76,8 @@ def player(moves):
     generator = Player(moves)
     sampling = Sampling(64)
     prompts = Prompts(PLAN_TEMPLATE, SOLVE_TEMPLATE)
-    return RolloutPolicy(generator, generator.tokenizer, prompts, 4, sampling, sampling)
+    speaker = Speaker(generator, generator.tokenizer)
+    return RolloutPolicy(speaker, prompts, 4, sampling, sampling)
 
 
 def tried(*passed, strategies=None, tokens=10):

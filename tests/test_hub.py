@@ -45,9 +45,9 @@ from cppo_trl.generation import Sampling
 
 for source in sys.argv[1:]:
     policy = load_policy(source).rollouts
-    prompt = policy.tokenizer("Add two numbers.")["input_ids"]
+    prompt = policy.speaker.tokenizer("Add two numbers.")["input_ids"]
     said = {
-        role: policy.generator.generate([prompt], role, Sampling(16, 0.0))[0].token_ids
+        role: policy.speaker.generator.generate([prompt], role, Sampling(16, 0.0))[0].token_ids
         for role in ("planner", "solver", "__base__")
     }
     print("said", json.dumps(said))

@@ -191,7 +191,7 @@ def test_judge_reward_never_calls_solver_nor_verifier(qwen3_dir, tmp_path):
     )
     trainer.train()
     trainer.evaluate()
-    assert set(trainer.rollout_policy.generator.calls) == {"planner"}
+    assert set(trainer.rollout_policy.speaker.generator.calls) == {"planner"}
 
 
 def test_judge_reward_trains_without_a_verifier(qwen3_dir, tmp_path):
@@ -339,7 +339,7 @@ def test_a_checkpoints_own_sampling_settings_do_not_shape_rollouts(qwen3_dir, tm
     trainer = make_trainer(qwen3_dir, tmp_path)
     config = trainer.model.generation_config
     config.min_p, config.top_k, config.suppress_tokens = 0.9999, 1, list(range(10))
-    generator = trainer._make_rollout_policy().generator
+    generator = trainer._make_rollout_policy().speaker.generator
     prompt = trainer.processing_class("Sort.")["input_ids"]
     drawn = generator.generate([prompt] * 8, "planner", Sampling(8, 1.0))
     assert len({tuple(completion.token_ids) for completion in drawn}) > 1
@@ -527,7 +527,7 @@ def test_repeated_strategies_lower_the_number_of_distinct_ones(qwen3_dir, tmp_pa
     trainer = make_trainer(qwen3_dir, tmp_path, planner_reward="judge", judge=accept_all)
     plans = [ScriptedText("A: same way\nB:  Same way", False, 1.0)] * 3
     plans.append(ScriptedText("A: one way\nB: another way", False, 1.0))
-    trainer.rollout_policy.generator.generate = lambda prompts, *_: [
+    trainer.rollout_policy.speaker.generator.generate = lambda prompts, *_: [
         ScriptedGenerator(SCRIPT, trainer.processing_class).completion(plan) for plan in plans
     ]
     trainer.train()

@@ -15,7 +15,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from cppo_trl.evaluation import pass_at_k
-from cppo_trl.generation import Sampling, TransformersGenerator
+from cppo_trl.generation import Sampling, Speaker, TransformersGenerator
 from cppo_trl.plans import normalise_strategy
 from cppo_trl.problems import Problem
 from cppo_trl.prompts import Prompts
@@ -145,8 +145,7 @@ def untrained_policy(
     model = add_roles(AutoModelForCausalLM.from_pretrained(checkpoint)).eval()
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     return RolloutPolicy(
-        TransformersGenerator(model, tokenizer, [tokenizer.eos_token_id]),
-        tokenizer,
+        Speaker(TransformersGenerator(model, tokenizer, [tokenizer.eos_token_id]), tokenizer),
         Prompts(PLAN_TEMPLATE, SOLVE_TEMPLATE),
         num_strategies,
         planner,
@@ -199,15 +198,16 @@ def measure_direct(
     """Samples K programs from each statement alone, `tuples` times, with the policy's bare base."""
     k = policy.num_strategies
     repeated = [problem for problem in problems for _ in range(tuples * k)]
-    prompts = [DIRECT_TEMPLATE.format(statement=problem.statement) for problem in repeated]
+    conversations = [
+        [{"role": "user", "content": DIRECT_TEMPLATE.format(statement=problem.statement)}]
+        for problem in repeated
+    ]
     sampling = replace(policy.sampling[SOLVER], temperature=temperature)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        completions = policy.generator.generate(
-            policy.tokenizer(prompts)["input_ids"], BASE, sampling
-        )
-    tokens = [completion.token_ids for completion in completions]
-    texts = policy.tokenizer.batch_decode(tokens, skip_special_tokens=True)
+        turns = policy.speaker.answer(conversations, BASE, sampling)
+    tokens = [turn.completion.token_ids for turn in turns]
+    texts = [turn.text for turn in turns]
     passed = passed_readings(repeated, texts, verifier)
     return _measurement(
         [

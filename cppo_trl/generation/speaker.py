@@ -1,0 +1,78 @@
+"""Messages in, answers out: the chat template and the tokenizer around a generation backend."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from .generator import Completion, Generator, Sampling
+
+Message = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One model call: the prompt's messages and tokens, the completion's tokens and text."""
+
+    messages: list[Message]
+    prompt_ids: list[int]
+    completion: Completion
+    text: str
+
+
+class Speaker:
+    """Answers conversations, each batch as one adapter.
+
+    Args:
+        generator: continues tokens.
+        tokenizer: renders the chat template, encodes and decodes.
+        chat_template_kwargs: passed to the chat template.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        tokenizer: PreTrainedTokenizerBase,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
+    ):
+        self.generator = generator
+        self.tokenizer = tokenizer
+        self.chat_template_kwargs = dict(chat_template_kwargs or {})
+
+    def answer(
+        self,
+        conversations: Sequence[list[Message]],
+        adapter: str,
+        sampling: Sampling,
+        **chat_template_kwargs: Any,
+    ) -> list[Turn]:
+        """Answers each conversation once, in their order, all as one batch of `generator`.
+
+        `chat_template_kwargs` go before the speaker's own.
+        """
+        if not conversations:
+            return []
+        kwargs = self.chat_template_kwargs | chat_template_kwargs
+        encoded: dict[str, list[int]] = {}  # the M plans of a problem share one prompt
+        prompt_ids = []
+        for conversation in conversations:
+            text = self._render(conversation, kwargs)
+            if text not in encoded:
+                encoded[text] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+            prompt_ids.append(encoded[text])
+        completions = self.generator.generate(prompt_ids, adapter, sampling)
+        texts = self.tokenizer.batch_decode(
+            [completion.token_ids for completion in completions], skip_special_tokens=True
+        )
+        rows = zip(conversations, prompt_ids, completions, texts, strict=True)
+        return [Turn(*row) for row in rows]
+
+    def _render(self, messages: list[Message], kwargs: dict[str, Any]) -> str:
+        if self.tokenizer.chat_template is None:  # a base model continues the plain text
+            return "\n\n".join(message["content"] for message in messages) + "\n\n"
+        return self.tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True, **kwargs
+        )
