@@ -28,6 +28,7 @@ from cppo_trl.verifier.sandbox.cgroup import Group
 
 FILES = ("input", "output", "errors")
 PAGE = resource.getpagesize()
+COPIES_SENT = 3  # of an output, in the zygote that sends it
 GROUP_EXTRA = 32 << 20  # bytes: what the kernel needs for a process beside its memory
 LAST_LINE = 400  # bytes of standard error that are passed on
 SHORTEST_LOOK, LONGEST_LOOK = 0.002, 0.1  # seconds between looks at a child that runs
@@ -58,7 +59,8 @@ class MemoryWatch:
         if self._group is not None:
             self._kills = self._group.kills()
             with contextlib.suppress(OSError):  # what is in use already cannot be taken back
-                self._group.limit(2 * resident + memory + len(FILES) * output + GROUP_EXTRA)
+                files = (len(FILES) + COPIES_SENT) * output
+                self._group.limit(2 * resident + memory + files + GROUP_EXTRA)
 
     def exceeds(self) -> bool:
         """Whether the child uses more than it may now, as far as can be seen."""
