@@ -118,6 +118,7 @@ class Child:
             files = {0: null, 1: null, 2: errors, RESULT: output}
         else:
             files = {0: given, 1: output, 2: errors}
+        os.set_blocking(self._done, False)  # it can open the pipe and take its word back
         os.set_blocking(self._next, False)
         self._poll = line.poll_with(self._done)
         self.failed = self._ran = False
@@ -188,9 +189,9 @@ class Child:
             if not happened:
                 self._line.flush()
             if happened.get(self._done, 0) & select.POLLIN:
-                os.read(self._done, 1)
+                heard = self._hears()
                 self._used = self._cpu_seconds()
-                if reason == ENDED:
+                if heard and reason == ENDED:
                     return (CPU_LIMIT if self._used > cpu_limit else ENDED), None
             elif self._done in happened:  # it ends, or has closed its end of the pipe
                 signal.sigtimedwait({signal.SIGCHLD}, look)
@@ -214,6 +215,12 @@ class Child:
             if reason != ENDED or self._line.is_told_to_stop():
                 os.kill(self.pid, signal.SIGKILL)
 
+    def _hears(self) -> bool:
+        try:
+            return bool(os.read(self._done, 1))
+        except BlockingIOError:
+            return False
+
     def _reap(self, options: int) -> int | None:
         """The wait status, if the child has ended; frees what it held."""
         pid, status, usage = os.wait4(self.pid, options)
@@ -234,7 +241,8 @@ class Child:
 
 
 def _fill(file: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(file, rest) :]
+    done = 0
+    with memoryview(data) as rest:
+        while done < len(data):  # a child that is not done may move the place they share
+            done += os.pwrite(file, rest[done:], done)
     os.lseek(file, 0, os.SEEK_SET)
