@@ -28,6 +28,7 @@ from cppo_trl.verifier.sandbox.cgroup import Group
 
 FILES = ("input", "output", "errors")
 PAGE = resource.getpagesize()
+COPIES_SENT = 3  # of an output, in the zygote that sends it
 GROUP_EXTRA = 32 << 20  # bytes: what the kernel needs for a process beside its memory
 LAST_LINE = 400  # bytes of standard error that are passed on
 SHORTEST_LOOK, LONGEST_LOOK = 0.002, 0.1  # seconds between looks at a child that runs
@@ -58,7 +59,8 @@ class MemoryWatch:
         if self._group is not None:
             self._kills = self._group.kills()
             with contextlib.suppress(OSError):  # what is in use already cannot be taken back
-                self._group.limit(2 * resident + memory + len(FILES) * output + GROUP_EXTRA)
+                files = (len(FILES) + COPIES_SENT) * output
+                self._group.limit(2 * resident + memory + files + GROUP_EXTRA)
 
     def exceeds(self) -> bool:
         """Whether the child uses more than it may now, as far as can be seen."""
@@ -116,6 +118,7 @@ class Child:
             files = {0: null, 1: null, 2: errors, RESULT: output}
         else:
             files = {0: given, 1: output, 2: errors}
+        os.set_blocking(self._done, False)  # it can open the pipe and take its word back
         os.set_blocking(self._next, False)
         self._poll = line.poll_with(self._done)
         self.failed = self._ran = False
@@ -186,9 +189,9 @@ class Child:
             if not happened:
                 self._line.flush()
             if happened.get(self._done, 0) & select.POLLIN:
-                os.read(self._done, 1)
+                heard = self._hears()
                 self._used = self._cpu_seconds()
-                if reason == ENDED:
+                if heard and reason == ENDED:
                     return (CPU_LIMIT if self._used > cpu_limit else ENDED), None
             elif self._done in happened:  # it ends, or has closed its end of the pipe
                 signal.sigtimedwait({signal.SIGCHLD}, look)
@@ -212,6 +215,12 @@ class Child:
             if reason != ENDED or self._line.is_told_to_stop():
                 os.kill(self.pid, signal.SIGKILL)
 
+    def _hears(self) -> bool:
+        try:
+            return bool(os.read(self._done, 1))
+        except BlockingIOError:
+            return False
+
     def _reap(self, options: int) -> int | None:
         """The wait status, if the child has ended; frees what it held."""
         pid, status, usage = os.wait4(self.pid, options)
@@ -232,7 +241,8 @@ class Child:
 
 
 def _fill(file: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(file, rest) :]
+    done = 0
+    with memoryview(data) as rest:
+        while done < len(data):  # a child that is not done may move the place they share
+            done += os.pwrite(file, rest[done:], done)
     os.lseek(file, 0, os.SEEK_SET)

@@ -31,6 +31,7 @@ Completion = str | Sequence[Mapping[str, Any]]  # text, or chat messages
 
 ATTEMPTS = 3
 PAUSE = 0.1  # seconds before another attempt, times the attempts made
+LONGEST_RESULT = 400  # times the expected one (1e308 has 309 digits); others are not looked at
 PREPARED_PROBLEMS = 32  # kept ready to run; training goes through few problems at a time
 
 
@@ -388,6 +389,8 @@ class CodeVerifier:
         if right is None and not is_value:
             right = outputs_match(self.compare, expected, output, self.tolerance)
         elif right is None:
+            if len(output) > LONGEST_RESULT * len(prepared.problem.tests[index].output):
+                return Status.WRONG_ANSWER, f"the result is {len(output)} characters long"
             try:
                 right = values_match(self.compare, expected, parse_json(output))
             except ValueError:

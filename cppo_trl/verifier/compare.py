@@ -1,6 +1,7 @@
 r"""Is this the expected output?
 
 Both sides are untrusted text or plain JSON data; nothing of the program's own is ever compared.
+What a program prints may be very long: it is taken apart no further than what is expected goes.
 
 | mode         | what counts as equal                                       | source              |
 |--------------|------------------------------------------------------------|---------------------|
@@ -86,9 +87,10 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal, InvalidOperation
 from functools import partial
+from itertools import islice
 from typing import Any
 
 FLOAT_TOLERANCE = 1e-5
@@ -103,7 +105,7 @@ def outputs_match(mode: str, expected: str, actual: str, tolerance: float = 0.0)
     that close, absolutely or relatively to what is expected; only for the mode `tokens`.
     """
     if tolerance:
-        return _all_match(expected.split(), actual.split(), partial(_within, tolerance))
+        return _tokens_match(expected, actual, partial(_within, tolerance))
     return _TEXT_MODES[mode](expected, actual)
 
 
@@ -170,16 +172,17 @@ def _numbers_match(one: Any, other: Any, tolerance: float) -> bool:
 
 
 def _lcb(expected: str, actual: str) -> bool:
-    expected_lines = [line.strip() for line in expected.strip().split("\n")]
-    actual_lines = [line.strip() for line in actual.strip().split("\n")]
-    return len(expected_lines) == len(actual_lines) and all(
-        one == other or _same_decimals(one, other)
-        for one, other in zip(expected_lines, actual_lines, strict=True)
-    )
+    expected, actual = expected.strip(), actual.strip()
+    if expected.count("\n") != actual.count("\n"):
+        return False
+    pairs = zip(expected.split("\n"), actual.split("\n"), strict=True)
+    lines = ((one.strip(), other.strip()) for one, other in pairs)
+    return all(one == other or _same_decimals(one, other) for one, other in lines)
 
 
 def _same_decimals(one: str, other: str) -> bool:
-    first, second = one.split(), other.split()
+    first = one.split()
+    second = other.split(maxsplit=len(first))
     if len(first) != len(second):
         return False
     try:
@@ -189,7 +192,7 @@ def _same_decimals(one: str, other: str) -> bool:
 
 
 def _codecontests(expected: str, actual: str) -> bool:
-    return _all_match(expected.lower().split(), actual.lower().split(), _close_tokens)
+    return _tokens_match(expected.lower(), actual.lower(), _close_tokens)
 
 
 def _close_tokens(expected: str, actual: str) -> bool:
@@ -200,15 +203,16 @@ def _close_tokens(expected: str, actual: str) -> bool:
 
 
 def _apps(expected: str, actual: str) -> bool:
-    return _all_match(_filled_lines(expected), _filled_lines(actual), _apps_line)
+    lines = [*_filled_lines(expected)]
+    return _all_match(lines, [*islice(_filled_lines(actual), len(lines) + 1)], _apps_line)
 
 
-def _filled_lines(text: str) -> list[str]:
-    return [line for line in text.split("\n") if line.strip()]
+def _filled_lines(text: str) -> Iterator[str]:
+    return (found[0] for found in re.finditer("[^\n]+", text) if not found[0].isspace())
 
 
 def _apps_line(expected: str, actual: str) -> bool:
-    return _all_match(expected.split(), actual.split(), _apps_tokens)
+    return _tokens_match(expected, actual, _apps_tokens)
 
 
 def _apps_tokens(expected: str, actual: str) -> bool:
@@ -219,6 +223,11 @@ def _apps_tokens(expected: str, actual: str) -> bool:
     return (
         first is not None and second is not None and abs(first - second) <= 1e-8 + 1e-5 * abs(first)
     )
+
+
+def _tokens_match(expected: str, actual: str, match: Callable[[str, str], bool]) -> bool:
+    tokens = expected.split()
+    return _all_match(tokens, actual.split(maxsplit=len(tokens)), match)
 
 
 def _all_match(expected: list[str], actual: list[str], match: Callable[[str, str], bool]) -> bool:
@@ -248,7 +257,8 @@ def _within(tolerance: float, expected: str, actual: str) -> bool:
 
 
 def _tokens(expected: str, actual: str) -> bool:
-    return expected.split() == actual.split()
+    tokens = expected.split()
+    return tokens == actual.split(maxsplit=len(tokens))
 
 
 def _exact(expected: str, actual: str) -> bool:

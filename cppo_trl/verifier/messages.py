@@ -12,6 +12,7 @@ import os
 import select
 import struct
 import time
+from collections.abc import Callable
 from typing import Any
 
 # Kind, reason, wait status, CPU microseconds, peak KB, length of the output, bytes of output and of
@@ -22,6 +23,7 @@ ENDED, CPU_LIMIT, WALL_LIMIT, MEMORY_LIMIT = range(4)  # why a test came to its 
 
 CANNOT_LOCK, CANNOT_COMPILE = 100, 101  # exit codes of a child that has not run the program yet
 COMPILE_LIMIT = 30.0  # CPU and wall seconds
+LONG = 1 << 20  # bytes of a request
 LONGEST_WAIT = 0.002  # seconds that the answer on a test may wait for the next one
 
 
@@ -34,10 +36,12 @@ class Line:
 
     Args:
         control: the socket's descriptor.
+        make_room: called before a long request is read, with the bytes that it takes.
     """
 
-    def __init__(self, control: int) -> None:
+    def __init__(self, control: int, make_room: Callable[[int], None] | None = None) -> None:
         self._control = control
+        self._make_room = make_room
         self._unsent = bytearray()
         self._oldest = 0.0  # of those answers, on the monotonic clock
         self._poll = select.poll()
@@ -64,7 +68,8 @@ class Line:
         )
         if not self._unsent:
             self._oldest = time.monotonic()
-        self._unsent += header + output + told
+        for part in (header, output, told):
+            self._unsent += part
         if not may_wait or time.monotonic() > self._oldest + LONGEST_WAIT:
             self.flush()
 
@@ -79,7 +84,10 @@ class Line:
     def receive(self) -> tuple[bytes, Any]:
         """The next request's letter and data; raises `Closed`."""
         header = self._read(9)
-        return header[:1], marshal.loads(self._read(int.from_bytes(header[1:], "little")))
+        length = int.from_bytes(header[1:], "little")
+        if self._make_room is not None and length > LONG:
+            self._make_room(2 * length)
+        return header[:1], marshal.loads(self._read(length))
 
     def _read(self, length: int) -> bytes:
         parts = []

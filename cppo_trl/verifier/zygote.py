@@ -75,7 +75,7 @@ def main(settings: dict[str, Any]) -> None:
     if "landlock" in layers.missing:
         _load(settings["preload_blind"])
     _reset_signals()
-    line = Line(control)
+    line = Line(control, layers.group and layers.group.make_room)
     zygote = Zygote(line, layers, first_copy)
     try:
         group = layers.group and layers.group.path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import tracemalloc
 from decimal import Decimal
 
 import pytest
@@ -212,3 +213,15 @@ def test_values_match_both_ways_or_neither(one: object, other: object) -> None:
 def test_text_nested_too_deeply_is_refused() -> None:
     with pytest.raises(ValueError, match="nested too deeply"):
         parse_json("[" * 100_000 + "]" * 100_000)
+
+
+@pytest.mark.parametrize("part", ["ab ", "ab\n", "\n", "1 \n"])
+@pytest.mark.parametrize("mode", [*COMPARE_MODES, "tolerance"])
+def test_a_long_output_takes_little_memory(mode: str, part: str) -> None:
+    actual, (mode, tolerance) = part * 10**6, ("tokens", 0.1) if mode == "tolerance" else (mode, 0)
+    tracemalloc.start()
+    try:
+        assert not outputs_match(mode, "1\n2", actual + ".", tolerance)
+        assert tracemalloc.get_traced_memory()[1] < 6 * len(actual)
+    finally:
+        tracemalloc.stop()

@@ -62,6 +62,22 @@ def test_output_that_is_allowed_counts_as_no_memory(verifier: CodeVerifier) -> N
     assert verdict.passed, verdict
 
 
+def test_what_the_zygote_holds_counts_as_no_memory(verifier: CodeVerifier) -> None:
+    text = "x" * (16 << 20)
+    problem = Problem("long", "", (TestCase(text, str(len(text))),) * 10, memory_limit=48)
+    program = "import os\nn = 0\nwhile part := os.read(0, 1 << 16): n += len(part)\nprint(n)"
+    verdict = verifier.verify(problem, program)
+    assert verdict.passed, verdict
+
+
+def test_files_that_are_full_are_no_trouble_of_ours(verifier: CodeVerifier) -> None:
+    program = (
+        "import os\nfor file in range(3):\n  for _ in range(63): os.write(file, bytes(1 << 20))"
+    )
+    problem = Problem("sum", "", SUM.tests, memory_limit=32)
+    assert verifier.verify(problem, program).status is Status.WRONG_ANSWER
+
+
 def test_one_program_over_the_limit_costs_the_next_nothing(verifier: CodeVerifier) -> None:
     for n in range(3):
         over = f"x = []  # {n}\nwhile True: x.append(bytearray(b'1') * 10**6)"

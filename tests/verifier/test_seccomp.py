@@ -71,7 +71,11 @@ def test_only_calls_on_the_list_are_allowed(machine: str) -> None:
         ("openat", (0, 0, 0o1000), False),
         ("openat", (0, 0, 0o20200000), False),
         ("clone", (0x3D0F00,), True),  # as pthread_create
+        ("clone", (0x3D0B00,), False),  # with descriptors of its own
         ("clone", (17,), False),
+        ("close_range", (3, 99, 0), True),
+        ("close_range", (3, 99, 4), True),  # at the next exec
+        ("close_range", (3, 99, 2), False),  # with descriptors of its own
         ("clone", (0x4111,), False),  # vfork
         ("clone", (0x10000 | 0x10000000,), False),
         ("kill", (OWN_PID, 9), True),

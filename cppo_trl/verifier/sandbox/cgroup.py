@@ -57,6 +57,12 @@ class Group:
             os.pwrite(self._limit, str(limit).encode(), 0)
             self._bytes = limit
 
+    def make_room(self, more: int) -> None:
+        """Allows bytes on top of the limit, if there is one."""
+        if self._bytes:
+            with contextlib.suppress(OSError):
+                self.limit(self._bytes + more)
+
     def kills(self) -> int:
         """How many processes were killed for the limit so far."""
         for line in os.pread(self._events, 4096, 0).decode().splitlines():

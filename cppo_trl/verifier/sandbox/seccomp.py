@@ -32,7 +32,8 @@ _X32 = 0x40000000
 
 # O_WRONLY | O_RDWR, O_CREAT, O_TRUNC, __O_TMPFILE
 _WRITING = 0o3 | 0o100 | 0o1000 | 0o20000000
-_CLONE_THREAD, _CLONE_NEW = 0x00010000, 0x7E020080
+_CLONE_FILES, _CLONE_THREAD, _CLONE_NEW = 0x00000400, 0x00010000, 0x7E020080
+_CLOSE_RANGE_UNSHARE = 2
 _AF_UNIX = 1
 # F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC, F_GETPIPE_SZ, F_GET_SEALS
 _FCNTL = (0, 1, 2, 3, 4, 1030, 1032, 1034)
@@ -64,9 +65,11 @@ def _null(index: int) -> list[Instruction]:
     ]
 
 
+# With descriptors of its own, each thread could have as many as the limit allows, full of data.
 _THREADS_ONLY = [
     _argument(0),
-    (_ANY_BIT, 0, 1, _CLONE_THREAD),
+    (_ANY_BIT, 0, 2, _CLONE_THREAD),
+    (_ANY_BIT, 0, 1, _CLONE_FILES),
     (_ANY_BIT, 0, 1, _CLONE_NEW),
     REFUSE,
     ALLOW,
@@ -77,6 +80,7 @@ def _rules(reading: bool, limits: bool) -> dict[str, list[Instruction]]:
     rules = {name: [ALLOW] for name in ALWAYS}
     rules |= {
         "clone": _THREADS_ONLY,
+        "close_range": _without(2, _CLOSE_RANGE_UNSHARE),
         "clone3": [UNKNOWN],  # its flags are out of a filter's sight
         "openat2": [UNKNOWN],
         "kill": _one_of(0, _OWN_PID),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 ALWAYS = """
     read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 lseek close
-    close_range fstat newfstatat stat lstat statx access faccessat faccessat2 readlink
+    fstat newfstatat stat lstat statx access faccessat faccessat2 readlink
     readlinkat getcwd chdir fchdir dup dup2 dup3 poll ppoll select pselect6 pipe pipe2
     epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait eventfd2 recvfrom shutdown
     getsockopt setsockopt ftruncate fallocate fsync fdatasync fadvise64 umask mmap munmap mremap
@@ -24,7 +24,7 @@ ALWAYS = """
 
 _X86_64 = """
     read=0 write=1 readv=19 writev=20 pread64=17 pwrite64=18 preadv=295 pwritev=296 preadv2=327
-    pwritev2=328 lseek=8 close=3 close_range=436 fstat=5 newfstatat=262 stat=4 lstat=6 statx=332
+    pwritev2=328 lseek=8 close=3 fstat=5 newfstatat=262 stat=4 lstat=6 statx=332
     access=21 faccessat=269 faccessat2=439 readlink=89 readlinkat=267 getcwd=79 chdir=80
     fchdir=81 dup=32 dup2=33 dup3=292 poll=7 ppoll=271 select=23 pselect6=270 pipe=22 pipe2=293
     epoll_create=213 epoll_create1=291 epoll_ctl=233 epoll_wait=232 epoll_pwait=281 eventfd2=290
@@ -41,12 +41,12 @@ _X86_64 = """
     getrlimit=97 wait4=61 waitid=247 getrandom=318 clock_gettime=228 clock_getres=229
     clock_nanosleep=230 nanosleep=35 gettimeofday=96 time=201 arch_prctl=158 open=2 openat=257
     openat2=437 getdents64=217 clone=56 clone3=435 kill=62 tkill=200 tgkill=234 prctl=157
-    ioctl=16 fcntl=72 prlimit64=302 socketpair=53 sendto=44
+    ioctl=16 fcntl=72 close_range=436 prlimit64=302 socketpair=53 sendto=44
 """
 
 _AARCH64 = """
     read=63 write=64 readv=65 writev=66 pread64=67 pwrite64=68 preadv=69 pwritev=70 preadv2=286
-    pwritev2=287 lseek=62 close=57 close_range=436 fstat=80 newfstatat=79 statx=291 faccessat=48
+    pwritev2=287 lseek=62 close=57 fstat=80 newfstatat=79 statx=291 faccessat=48
     faccessat2=439 readlinkat=78 getcwd=17 chdir=49 fchdir=50 dup=23 dup3=24 ppoll=73
     pselect6=72 pipe2=59 epoll_create1=20 epoll_ctl=21 epoll_pwait=22 eventfd2=19 recvfrom=207
     shutdown=210 getsockopt=209 setsockopt=208 ftruncate=46 fallocate=47 fsync=82 fdatasync=83
@@ -61,7 +61,7 @@ _AARCH64 = """
     getrusage=165 times=153 sysinfo=179 uname=160 getrlimit=163 wait4=260 waitid=95
     getrandom=278 clock_gettime=113 clock_getres=114 clock_nanosleep=115 nanosleep=101
     gettimeofday=169 openat=56 openat2=437 getdents64=61 clone=220 clone3=435 kill=129 tkill=130
-    tgkill=131 prctl=167 ioctl=29 fcntl=25 prlimit64=261 socketpair=199 sendto=206
+    tgkill=131 prctl=167 ioctl=29 fcntl=25 close_range=436 prlimit64=261 socketpair=199 sendto=206
 """
 
 

@@ -99,6 +99,7 @@ ELSEWHERE = {
     "subprocess": "attempt(subprocess.run, ['true'])",
     "multiprocessing": "import multiprocessing\n"
     "attempt(multiprocessing.get_context('fork').Process(target=print).start)",
+    "descriptors of its own for a thread": "attempt(raw, 436, 3, 3, 2)",
     "a session of its own": "attempt(os.setsid)",
     "a group of its own": "attempt(os.setpgid, 0, 0)",
     "mount": "attempt(raw, 165, b'none', b'/tmp', b'tmpfs', 0, 0)",

@@ -73,6 +73,26 @@ def test_a_forgery_is_no_pass(target, name: str) -> None:
     assert verdict.reward == 0.0, verdict
 
 
+ONES = Problem("ones", "", (TestCase("1\n", "1\n"),) * 500 + (TestCase("2\n", "2\n"),))
+RACES = {
+    "the place in its input is moved": "while True:\n  try: os.lseek(0, 2**63 - 1, 0)\n"
+    "  except OSError: pass",
+    "its word is taken back": "try: word = os.open('/proc/self/fd/1028', os.O_NONBLOCK)\n"
+    "except OSError: word = 0\nwhile True:\n  try: os.read(word, 1)\n  except OSError: pass",
+}
+
+
+@pytest.mark.parametrize("name", RACES)
+def test_a_race_with_the_zygote_is_no_trouble_of_ours(target, name: str) -> None:
+    program = (
+        f"import os, threading\ndef f():\n  {RACES[name].replace(chr(10), chr(10) + '  ')}\n"
+        "threading.Thread(target=f, daemon=True).start()\nos.set_blocking(1029, False)\n"
+        "while True:\n  os.pwrite(1, b'1', 0)\n  os.write(1028, b'd')\n"
+        "  while True:\n    try: os.read(1029, 1)\n    except OSError: continue\n    break\n"
+    )
+    assert target.run(program, ONES).reward == 0.0
+
+
 RESULTS = {
     "equal to everything": "class X:\n  def __eq__(self, o): return True\ndef f(x): return X()",
     "a list equal to everything": "class X(list):\n  def __eq__(self, o): return True\n"
