@@ -38,6 +38,7 @@ Answer with one fenced python block and nothing else.
 Strategy: {strategy}\
 """
 
+_NUMBERS = ("k", "z")
 _PLAN_FIELDS = ("statement", "k", "labels", "first", "last", "contract")
 _SOLVE_FIELDS = ("statement", "contract", "starter_code", "strategy")
 
@@ -60,8 +61,8 @@ class Prompts:
     solve: str = DEFAULT_SOLVE
 
     def __post_init__(self) -> None:
-        _check_template("plan", self.plan, _PLAN_FIELDS, required=("statement",))
-        _check_template("solve", self.solve, _SOLVE_FIELDS, required=("statement", "strategy"))
+        check_template("plan", self.plan, _PLAN_FIELDS, required=("statement",))
+        check_template("solve", self.solve, _SOLVE_FIELDS, required=("statement", "strategy"))
 
     def plan_messages(self, problem: Problem, k: int) -> list[dict[str, str]]:
         """The chat that asks the planner for `k` strategies (2 to 26)."""
@@ -72,7 +73,7 @@ class Prompts:
             labels=", ".join(labels),
             first=labels[0],
             last=labels[-1],
-            contract=_contract(problem),
+            contract=contract(problem),
         )
         return [{"role": "user", "content": content}]
 
@@ -80,14 +81,15 @@ class Prompts:
         """The chat that asks the solver for one program that follows `strategy`."""
         content = self.solve.format(
             statement=problem.statement,
-            contract=_contract(problem),
-            starter_code=_starter_code(problem),
+            contract=contract(problem),
+            starter_code=starter_code(problem),
             strategy=strategy,
         )
         return [{"role": "user", "content": content}]
 
 
-def _contract(problem: Problem) -> str:
+def contract(problem: Problem) -> str:
+    """One sentence: how a program for the problem gets its input and gives its answer."""
     if problem.io_mode == "stdin":
         return "The program reads standard input and prints its answer to standard output."
     if "class Solution" in problem.starter_code:
@@ -97,15 +99,17 @@ def _contract(problem: Problem) -> str:
     return f"Implement {kind}: it is called with the arguments and returns the answer."
 
 
-def _starter_code(problem: Problem) -> str:
+def starter_code(problem: Problem) -> str:
+    """The paragraph that shows the code to start from, with the blank line before it, or ""."""
     if not problem.starter_code.strip():
         return ""
     return f"\n\nStart from this code:\n\n```python\n{problem.starter_code.rstrip()}\n```"
 
 
-def _check_template(
+def check_template(
     name: str, template: str, allowed: tuple[str, ...], required: tuple[str, ...]
 ) -> None:
+    """Raises ValueError where a template is malformed or its fields are not those it may have."""
     try:
         used = {found for _, found, _, _ in string.Formatter().parse(template) if found is not None}
     except ValueError as error:
@@ -121,6 +125,6 @@ def _check_template(
             raise ValueError(f"the {name} template lacks the required field {{{field}}}")
     try:
         # Finds what the names do not show: a format that does not suit its field, a nested field.
-        template.format(**{known: 2 if known == "k" else "" for known in allowed})
+        template.format(**{known: 2 if known in _NUMBERS else "" for known in allowed})
     except (ValueError, LookupError) as error:
         raise ValueError(f"the {name} template cannot be filled in: {error}") from error

@@ -1,0 +1,31 @@
+"""Methods that turn a problem into K attempts, and say what they spent.
+
+| method         | K attempts are                                               | source           |
+|----------------|--------------------------------------------------------------|------------------|
+| `Direct`       | K samples from the statement alone                           |                  |
+| `Latent`       | one sample for each z = 1..K, which the prompt names         | arXiv 2602.22296 |
+| `PlanAndSolve` | K times a plan, and a program that follows it                | arXiv 2305.04091 |
+| `PlanSearch`   | K plans from different sets of observations, a program each  | arXiv 2409.03733 |
+| `PlannedTuple` | one plan of K strategies, a program each: the method of CPPO | arXiv 2605.27000 |
+
+Each gets K solver attempts for a problem; what it spends on plans is counted as well. All of them
+tell the solver the same contract.
+"""
+
+from .direct import Direct, Latent
+from .method import Attempted, Method, Spent, Voice
+from .plan_and_solve import PlanAndSolve
+from .plan_search import PlanSearch
+from .planned_tuple import PlannedTuple
+
+__all__ = [
+    "Attempted",
+    "Direct",
+    "Latent",
+    "Method",
+    "PlanAndSolve",
+    "PlanSearch",
+    "PlannedTuple",
+    "Spent",
+    "Voice",
+]
