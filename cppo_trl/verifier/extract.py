@@ -7,8 +7,9 @@ import re
 
 _PYTHON = {"python", "python3", "py", "py3"}
 # A fence stands at the start of a line with anything after it, or, to open a block, at the end of
-# a line of prose with at most one word after it ("Here it is: ```python").
-_FENCE = re.compile(r"(?P<indent>[ \t]*)(?P<fence>`{3,}|~{3,})(?P<info>[^`]*)$")
+# a line of prose with at most one word after it ("Here it is: ```python"). Nothing is given back
+# (`++`): on long lines that would take quadratic time.
+_FENCE = re.compile(r"(?P<indent>[ \t]*+)(?P<fence>`{3,}+|~{3,}+)(?P<info>[^`]*+)$")
 _LATE_FENCE = re.compile(r"(?P<indent>)[^`~]*(?P<fence>`{3,})(?P<info>[\w+-]*)[ \t]*$")
 _ONE_LINE = re.compile(r"`{3}(?:python|py)3?[ \t]([^`\n]+)`{3}")
 _LONGEST_BARE_TEXT = 100_000  # characters; parsing takes memory many times that
@@ -73,11 +74,11 @@ def _fenced_blocks(text: str) -> list[tuple[str, str]]:
 
 
 def _ends(block: re.Match[str], fence: re.Match[str]) -> bool:
+    if not fence["fence"].startswith(block["fence"]):
+        return False
     # Fences in a docstring are indented: more than 3 columns are too many (as in CommonMark).
     deeper = len(fence["indent"].expandtabs()) - len(block["indent"].expandtabs())
-    return fence["fence"].startswith(block["fence"]) and deeper <= (
-        0 if fence["info"].strip() else 3
-    )
+    return deeper <= (0 if fence["info"].strip() else 3)
 
 
 def _language(fence: re.Match[str]) -> str:

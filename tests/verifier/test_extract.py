@@ -88,6 +88,9 @@ def test_what_is_no_program_gives_none(text: str) -> None:
         "```python " * 20_000,
         "</think>" * 20_000,
         " " * 100_000 + "`",
+        "~" * 50_000 + "`",
+        " " * 100_000 + "````\n" + "```\n" * 25_000,
+        "\t" * 100_000 + "````\n" + "```\n" * 25_000,
     ],
 )
 def test_hostile_text_takes_no_time(text: str) -> None:
