@@ -296,6 +296,9 @@ def _plain(value: object) -> Any:
 def _new_module(name: str, provided: Mapping[str, Any]) -> dict[str, Any]:
     module = types.ModuleType(name)
     module.__dict__.update(provided)
+    for stream in provided.keys() & {"stdin", "stdout", "stderr"}:
+        # From a prelude's `from sys import *`, which ran before this test's streams were made.
+        module.__dict__[stream] = getattr(sys, stream)
     module.__builtins__ = builtins
     module.__file__ = FILE
     sys.modules[name] = module
