@@ -104,7 +104,7 @@ class Problem:
         for name, kinds in (("time_limit", (int, float)), ("memory_limit", int)):
             value = getattr(self, name)
             number = isinstance(value, kinds) and not isinstance(value, bool)
-            if value is not None and not (number and math.isfinite(value) and value > 0):
+            if value is not None and not (number and 0 < value < math.inf):
                 unit = "seconds" if name == "time_limit" else "whole MB"
                 raise _refuse(name, value, f"a positive number of {unit}, or None")
         if not isinstance(self.metadata, Mapping):
