@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import warnings
 
 _PYTHON = {"python", "python3", "py", "py3"}
 # A fence stands at the start of a line with anything after it, or, to open a block, at the end of
@@ -12,6 +13,7 @@ _PYTHON = {"python", "python3", "py", "py3"}
 _FENCE = re.compile(r"(?P<indent>[ \t]*+)(?P<fence>`{3,}+|~{3,}+)(?P<info>[^`]*+)$")
 _LATE_FENCE = re.compile(r"(?P<indent>)[^`~]*(?P<fence>`{3,})(?P<info>[\w+-]*)[ \t]*$")
 _ONE_LINE = re.compile(r"`{3}(?:python|py)3?[ \t]([^`\n]+)`{3}")
+_NAME = "<completion>"  # of the file that the parser takes bare text for
 _LONGEST_BARE_TEXT = 100_000  # characters; parsing takes memory many times that
 _STATEMENTS = (
     ast.Import,
@@ -90,8 +92,10 @@ def _is_bare_code(text: str) -> bool:
     # A word, a number or "Answer: 42" is valid Python too: ask for a statement or a call.
     if len(text) > _LONGEST_BARE_TEXT:
         return False
+    # The parser warns of what looks odd ("1or"); filters for this name are no one else's.
+    warnings.filterwarnings("ignore", module=_NAME)
     try:
-        tree = ast.parse(text.strip("\n"))
+        tree = ast.parse(text.strip("\n"), _NAME)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return any(

@@ -1,9 +1,9 @@
 """A program as it runs in a child of the zygote: a real `__main__`, test after test.
 
-Descriptors 0, 1 and 2 are files in memory; for a function problem 0 and 1 are empty ones, and 3
-holds the arguments (one JSON value a line) before and the result (JSON) after the call. A test ends
-well by a byte to the zygote, which sends one for the next test; any other end of a test is an end
-of the process, with the exit code that the program alone would have.
+Descriptors 0, 1 and 2 are files in memory; for a function problem 0 and 1 are /dev/null, and 3, a
+file in memory, holds the arguments (one JSON value a line) before and the result (JSON) after the
+call. A test ends well by a byte to the zygote, which sends one for the next test; any other end of
+a test is an end of the process, with the exit code that the program alone would have.
 
 Nothing here is out of the program's reach, and need not be: all that it could forge is that it
 ended well, which `os._exit(0)` says as well, and answers are compared elsewhere.
@@ -55,7 +55,7 @@ _leave, _close_range = os._exit, os.closerange
 
 
 def install_builtins() -> None:
-    """What `site` would define, and names of devices that work without opening them."""
+    """`exit` and `quit`, as `site` makes them, and devices that work without opening them."""
     if not hasattr(builtins, "exit"):
         import _sitebuiltins
 

@@ -34,7 +34,10 @@ def test_a_missing_layer_comes_with_its_reason_and_advice() -> None:
 
 @pytest.mark.parametrize("command", ["doctor", "verify"])
 def test_other_systems_than_linux_are_refused_in_a_line(
-    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     rows = {
         "problems": {"id": "a", "tests": [{"input": "", "output": ""}]},

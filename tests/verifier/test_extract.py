@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 
 import pytest
 from hypothesis import given
@@ -97,6 +98,15 @@ def test_hostile_text_takes_no_time(text: str) -> None:
     start = time.process_time()
     extract_code(text)
     assert time.process_time() - start < 2
+
+
+def test_what_the_parser_has_to_say_about_bare_code_is_kept_from_the_trainer() -> None:
+    code = "x = '\\d'\nprint(1or x)"
+    for action in ("error", "always"):
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter(action)
+            assert extract_code(code) == code
+        assert said == []
 
 
 def test_a_line_of_code_in_one_line_fences_is_found() -> None:
