@@ -27,7 +27,7 @@ import types
 from collections.abc import Mapping
 from typing import Any
 
-from cppo_trl.verifier.source import FILE, compile_program
+from cppo_trl.verifier.source import FILE, RETURN, TopLevelReturn, compile_program
 from cppo_trl.verifier.streams import install_open, reset_standard_streams
 
 RESULT = 3  # the descriptor of a function's arguments and result
@@ -55,12 +55,15 @@ _leave, _close_range = os._exit, os.closerange
 
 
 def install_builtins() -> None:
-    """`exit` and `quit`, as `site` makes them, and devices that work without opening them."""
+    """`exit` and `quit`, as `site` makes them, what a top-level `return` raises, and devices that
+    work without opening them.
+    """
     if not hasattr(builtins, "exit"):
         import _sitebuiltins
 
         builtins.exit = _sitebuiltins.Quitter("exit", "Ctrl-D")
         builtins.quit = _sitebuiltins.Quitter("quit", "Ctrl-D")
+    setattr(builtins, RETURN, TopLevelReturn)
     install_open()
 
 
