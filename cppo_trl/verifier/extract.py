@@ -35,9 +35,10 @@ def extract_code(completion: str) -> str | None:
     """The program in a completion, or None when there is none; never raises on any text.
 
     In the text after the last `</think>`, and if that has no program in the text before: the last
-    fenced block marked as Python, else the last fenced block of any other kind, else the text
-    itself if it parses as Python and holds more than expressions. A last fence that is not closed
-    runs to the end of the text. Blocks without content do not count.
+    fenced block marked as Python, else the last other one that parses as Python and holds more than
+    expressions (an example of the output does not), else the last other one, else the text itself
+    if it parses so. A last fence that is not closed runs to the end of the text. Blocks without
+    content do not count.
     """
     thought, _, answer = completion.rpartition("</think>")
     code = _program(answer)
@@ -49,8 +50,11 @@ def _program(text: str) -> str | None:
     if not blocks:
         blocks = [("python", code.strip()) for code in _ONE_LINE.findall(text) if code.strip()]
     python = [code for info, code in blocks if info in _PYTHON]
+    if python:
+        return python[-1]
     if blocks:
-        return python[-1] if python else blocks[-1][1]
+        others = [code for _, code in reversed(blocks)]
+        return next(filter(_is_bare_code, others), others[0])
     return text.strip("\n") if _is_bare_code(text) else None
 
 

@@ -34,6 +34,8 @@ CODE = "n = int(input())\nprint(n)\n"
         f"```python\n{CODE}```\nExample:\n```\n3\n```",
         f"```python\n{CODE}```\nIn C++:\n```cpp\nint main() {{}}\n```",
         f"```text\n3\n```\n```\n{CODE}```",
+        f"```\n{CODE}```\nIt prints:\n```\n3\n```",
+        f"```\nprint(0)\n```\nBetter:\n```\n{CODE}```\nInput:\n```text\n1 2\n```",
         f"```python\n{CODE}```\n```python\n```",
         f"```python\nprint(0)\n```python\n{CODE}```",
         f"```python\n{CODE}```<|im_end|>",
@@ -116,6 +118,10 @@ def test_a_line_of_code_in_one_line_fences_is_found() -> None:
 def test_fences_inside_a_string_of_the_program_do_not_end_it() -> None:
     code = 'def f():\n    """Use\n    ```python\n    f()\n    ```\n    """\n'
     assert extract_code(f"```python\n{code}```") == code
+
+
+def test_where_no_block_is_a_program_the_last_one_is_taken() -> None:
+    assert extract_code("```\nx = (\n```\nor\n```\ny = (\n```") == "y = (\n"
 
 
 def test_a_longer_fence_holds_shorter_ones() -> None:
