@@ -296,11 +296,11 @@ def _verify(args: argparse.Namespace) -> int:
 
 def _doctor(args: argparse.Namespace) -> int:
     from .verifier.doctor import describe, diagnose
-    from .verifier.pool import EngineError
+    from .verifier.pool import EngineError, SandboxError
 
     try:
         diagnosis = diagnose()
-    except EngineError as error:
+    except (EngineError, SandboxError) as error:
         print(f"cppo-trl doctor: {error}", file=sys.stderr)
         return 1
     print(describe(diagnosis))

@@ -104,7 +104,7 @@ class Problem:
         for name, kinds in (("time_limit", (int, float)), ("memory_limit", int)):
             value = getattr(self, name)
             number = isinstance(value, kinds) and not isinstance(value, bool)
-            if value is not None and not (number and math.isfinite(value) and value > 0):
+            if value is not None and not (number and 0 < value < math.inf):
                 unit = "seconds" if name == "time_limit" else "whole MB"
                 raise _refuse(name, value, f"a positive number of {unit}, or None")
         if not isinstance(self.metadata, Mapping):
@@ -204,29 +204,38 @@ def validate_problems(problems: Iterable[Problem]) -> list[Problem]:
     Raises:
         ProblemError: there are none, two share an id, or a function's test is not JSON.
     """
-    problems = list(problems)
-    if not problems:
+    return validate_rows((f"row {row}", problem) for row, problem in enumerate(problems))
+
+
+def validate_rows(rows: Iterable[tuple[str, Problem]]) -> list[Problem]:
+    """As `validate_problems`, for problems that come with their places, as `read_rows` names them.
+
+    Raises:
+        ProblemError: as `validate_problems`, naming the place.
+    """
+    rows = list(rows)
+    if not rows:
         raise ProblemError("there are no problems; at least one is needed")
-    first_row: dict[str, int] = {}
-    for row, problem in enumerate(problems):
+    first: dict[str, str] = {}
+    for where, problem in rows:
         if not isinstance(problem, Problem):
             raise ProblemError(
-                f"row {row} is a {type(problem).__name__}; build it with Problem.from_dict"
+                f"{where} is a {type(problem).__name__}; build it with Problem.from_dict"
             )
-        if problem.id in first_row:
+        if problem.id in first:
             raise ProblemError(
-                f"row {row}: field 'id' is {problem.id!r}, as in row {first_row[problem.id]}; "
+                f"{where}: field 'id' is {problem.id!r}, as in {first[problem.id]}; "
                 "ids must be unique"
             )
-        first_row[problem.id] = row
+        first[problem.id] = where
         if problem.io_mode == "function":
-            _check_json(problem, row)
-    return problems
+            _check_json(problem, where)
+    return [problem for _, problem in rows]
 
 
-def _check_json(problem: Problem, row: int) -> None:
+def _check_json(problem: Problem, where: str) -> None:
     for index, test in enumerate(problem.tests):
-        place = f"row {row}, problem {problem.id!r}: tests[{index}]"
+        place = f"{where}, problem {problem.id!r}: tests[{index}]"
         lines = [("input", line) for line in test.input.split("\n") if line.strip()]
         for name, text in [*lines, ("output", test.output)]:
             try:
@@ -290,7 +299,7 @@ def read_problems(path: str | Path) -> list[Problem]:
         ProblemError: as `Problem.from_dict` and `validate_problems`, naming the line (from 1).
         OSError: the file cannot be read.
     """
-    return validate_problems(Problem.from_dict(row, where) for where, row in read_rows(path))
+    return validate_rows((where, Problem.from_dict(row, where)) for where, row in read_rows(path))
 
 
 def read_rows(path: str | Path) -> Iterator[tuple[str, Any]]:

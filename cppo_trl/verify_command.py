@@ -20,7 +20,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, TextIO
 
-from .problems import Problem, ProblemError, read_rows, validate_problems
+from .problems import Problem, ProblemError, read_rows, validate_rows
 from .verifier import CodeVerifier, Status, Verdict
 
 
@@ -95,8 +95,8 @@ def _read_problems(path: Path) -> dict[str, Problem]:
         for where, row in read_rows(path):
             if isinstance(row, Mapping) and row.get("statement") is None:
                 row = {**row, "statement": ""}  # nothing is prompted with it
-            problems.append(Problem.from_dict(row, where))
-        return {problem.id: problem for problem in validate_problems(problems)}
+            problems.append((where, Problem.from_dict(row, where)))
+        return {problem.id: problem for problem in validate_rows(problems)}
     except (OSError, ProblemError) as error:
         raise InputError(f"--problems {path}: {error}") from error
 

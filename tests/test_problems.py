@@ -242,6 +242,21 @@ def test_a_bad_line_of_a_file_is_named(tmp_path) -> None:
         read_problems(path)
 
 
+def test_a_line_that_does_not_go_with_the_others_is_named(tmp_path) -> None:
+    path = tmp_path / "train.jsonl"
+    path.write_text(json.dumps(ROW) + "\n\n" + json.dumps(ROW) + "\n")
+    with pytest.raises(ProblemError, match=r"^train\.jsonl, line 3: .* as in .*, line 1;"):
+        read_problems(path)
+    tests = [{"input": "x", "output": "1"}]
+    path.write_text("\n" + json.dumps(ROW | {"fn_name": "f", "tests": tests}) + "\n")
+    with pytest.raises(ProblemError, match=r"^train\.jsonl, line 2, problem 'p1': tests\[0\]"):
+        read_problems(path)
+
+
+def test_a_time_limit_may_be_of_any_length() -> None:
+    assert Problem.from_dict(ROW | {"time_limit": 10**400}).time_limit == 10**400
+
+
 def test_metadata_that_json_cannot_hold_leaves_the_file_alone(tmp_path) -> None:
     path = tmp_path / "kept.jsonl"
     path.write_text("before")

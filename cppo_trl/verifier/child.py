@@ -1,4 +1,4 @@
-"""A child of the zygote, seen from the zygote: it is woken for each test, watched and measured."""
+"""A child of the zygote, seen from the zygote: it is told of each test, watched and measured."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ class CodeVerifier:
         self.unsafe = unsafe
         self.fresh_process = fresh_process
         self.all_tests = all_tests
-        defaults = Limits(float(time_limit), memory_limit, output_limit)
+        defaults = Limits(time_limit, memory_limit, output_limit)
         self._prepared = lru_cache(PREPARED_PROBLEMS)(
             partial(prepare, defaults=defaults, whole=checker is not None)
         )
@@ -165,9 +165,8 @@ class CodeVerifier:
         """
         self._check_open()
         pairs = _pairs("problems", problems, "programs", programs)
-        looked_up = [
-            self._look_up(*pair, failed_first) for pair in pairs
-        ]  # refuses bad items before any run
+        # Bad items are refused before any program runs.
+        looked_up = [self._look_up(*pair, failed_first) for pair in pairs]
         verdicts: dict[bytes, Verdict] = {}
         futures: dict[Future[Verdict], bytes] = {}
         copies = Counter(key for _, key in looked_up)
@@ -201,8 +200,9 @@ class CodeVerifier:
     ) -> list[Verdict]:
         """As `verify_many`, on the code that `extract_code` finds in each completion.
 
-        A completion is text, or a list of chat messages of which the last one counts. One without
-        code gets the status `no_code`.
+        A completion is text, or a list of chat messages of which the last one counts; its content
+        is text, or a list of parts of which those with text count. One without code gets the
+        status `no_code`.
         """
         pairs = _pairs("problems", problems, "completions", completions)
         programs = [extract_code(_text(completion)) for completion in completions]
@@ -429,7 +429,12 @@ def _pairs(first: str, left: Sequence[Any], second: str, right: Sequence[Any]) -
 
 
 def _text(completion: Completion) -> str:
-    return completion if isinstance(completion, str) else completion[-1]["content"]
+    if isinstance(completion, str):
+        return completion
+    content = completion[-1].get("content") if completion else None
+    if content is None or isinstance(content, str):  # a call of a tool has none
+        return content or ""
+    return "".join(part.get("text", "") for part in content)
 
 
 def _short(value: str) -> str:

@@ -62,11 +62,15 @@ Where a mode differs from its source, since that takes wrong output for right, o
 | codecontests | '9007199254740993\n' | '9007199254740992\n' | yes    | no   | doubles            |
 | codecontests | 'nan 1\n'            | 'nan 1.0\n'          | no     | yes  | NaN is not NaN     |
 | codecontests | 'a b\n'              | 'a\fb\n'             | no     | yes  | no form feed       |
+| codecontests | '\u00c9\n'           | '\u00e9\n'           | no     | yes  | lowers ASCII only  |
 
 Values of function problems are compared as JSON data: null, true and false, numbers, strings,
 arrays and objects are different kinds, so `true` is never 1, as it is in LiveCodeBench's and APPS'
-`prediction == expected`. A number is a number: 2 equals 2.0, as it does there. `codecontests`
-allows 1e-5 where either number is not whole; the other modes compare exactly.
+`prediction == expected`. A number is a number: 2 equals 2.0, as it does there. A tuple is an array
+at any depth, there in the outermost place only (APPS: the two outermost), and a key of an object is
+its text. APPS also takes the first item of what is expected for all of it: take lists of one apart
+before. `codecontests` allows 1e-5 where either number is not whole; the other modes compare
+exactly.
 
 | expected             | returned             | codecontests | other modes |
 |----------------------|----------------------|--------------|-------------|

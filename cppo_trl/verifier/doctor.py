@@ -74,6 +74,7 @@ def diagnose() -> Diagnosis:
 
     Raises:
         EngineError: it does not start; the message says why.
+        SandboxError: this is not Linux.
     """
     pool = share()
     try:

@@ -11,8 +11,9 @@ What the isolation covers:
   Landlock none can be opened.
 - No root's rights, no capabilities; own network, process numbers and System V IPC (namespaces).
 - No secret of the environment: no variable is passed on (the interpreter sets LC_CTYPE; programs
-  with third-party modules get two thread counts), all descriptors but the program's own 0, 1 and 2
-  are closed (3 is for the result, in function mode), the command line holds nothing.
+  with third-party modules get two thread counts), the command line holds nothing. Open descriptors
+  are the program's own 0, 1 and 2, 3 for the result of a function, and high up copies of them and
+  two pipes, on which it says that a test has ended and is told of the next one.
 - Limits for each test: CPU time, wall time, resident memory (looked at while it runs, and bounded
   by a control group where one can be made), size of output; for each process: address space, open
   files, no core dump.

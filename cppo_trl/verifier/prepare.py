@@ -11,6 +11,9 @@ from cppo_trl.problems import Problem, ProblemError
 from cppo_trl.verifier.compare import parse_json
 from cppo_trl.verifier.engine import MB, Limits
 
+# No program gets that far, and in smaller units these still fit the system's own numbers.
+MOST_SECONDS, MOST_MB = 1e5, 1 << 30
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -53,11 +56,12 @@ def prepare(problem: Problem, defaults: Limits, whole: bool = False) -> Prepared
         for text in (test.input, test.output):
             data = text.encode("utf-8", "surrogatepass")
             digest.update(b"%d:" % len(data) + data)
+    # Never less output than twice what is asked for.
+    output = max(defaults.output, *(2 * len(test.output) // MB + 1 for test in problem.tests))
     limits = Limits(
-        time=problem.time_limit or defaults.time,
-        memory=problem.memory_limit or defaults.memory,
-        # Never less than twice what is asked for.
-        output=max(defaults.output, *(2 * len(test.output) // MB + 1 for test in problem.tests)),
+        time=float(min(problem.time_limit or defaults.time, MOST_SECONDS)),
+        memory=min(problem.memory_limit or defaults.memory, MOST_MB),
+        output=min(output, MOST_MB),
     )
     digest.update(repr((problem.fn_name, limits)).encode())
     if whole:

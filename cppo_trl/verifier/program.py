@@ -1,9 +1,9 @@
 """A program as it runs in a child of the zygote: a real `__main__`, test after test.
 
-Descriptors 0, 1 and 2 are files in memory; for a function problem 0 and 1 are empty ones, and 3
-holds the arguments (one JSON value a line) before and the result (JSON) after the call. A test ends
-well by a byte to the zygote, which sends one for the next test; any other end of a test is an end
-of the process, with the exit code that the program alone would have.
+Descriptors 0, 1 and 2 are files in memory; for a function problem 0 and 1 are /dev/null, and 3, a
+file in memory, holds the arguments (one JSON value a line) before and the result (JSON) after the
+call. A test ends well by a byte to the zygote, which sends one for the next test; any other end of
+a test is an end of the process, with the exit code that the program alone would have.
 
 Nothing here is out of the program's reach, and need not be: all that it could forge is that it
 ended well, which `os._exit(0)` says as well, and answers are compared elsewhere.
@@ -27,7 +27,7 @@ import types
 from collections.abc import Mapping
 from typing import Any
 
-from cppo_trl.verifier.source import FILE, compile_program
+from cppo_trl.verifier.source import FILE, RETURN, TopLevelReturn, compile_program
 from cppo_trl.verifier.streams import install_open, reset_standard_streams
 
 RESULT = 3  # the descriptor of a function's arguments and result
@@ -55,12 +55,15 @@ _leave, _close_range = os._exit, os.closerange
 
 
 def install_builtins() -> None:
-    """What `site` would define, and names of devices that work without opening them."""
+    """`exit` and `quit`, as `site` makes them, what a top-level `return` raises, and devices that
+    work without opening them.
+    """
     if not hasattr(builtins, "exit"):
         import _sitebuiltins
 
         builtins.exit = _sitebuiltins.Quitter("exit", "Ctrl-D")
         builtins.quit = _sitebuiltins.Quitter("quit", "Ctrl-D")
+    setattr(builtins, RETURN, TopLevelReturn)
     install_open()
 
 
@@ -296,6 +299,9 @@ def _plain(value: object) -> Any:
 def _new_module(name: str, provided: Mapping[str, Any]) -> dict[str, Any]:
     module = types.ModuleType(name)
     module.__dict__.update(provided)
+    for stream in provided.keys() & {"stdin", "stdout", "stderr"}:
+        # From a prelude's `from sys import *`, which ran before this test's streams were made.
+        module.__dict__[stream] = getattr(sys, stream)
     module.__builtins__ = builtins
     module.__file__ = FILE
     sys.modules[name] = module

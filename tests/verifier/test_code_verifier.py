@@ -129,6 +129,17 @@ def test_limits_of_the_problem_go_before_the_verifiers() -> None:
         assert verifier.verify(fast, busy.format(0.5)).status is Status.TIME_LIMIT
 
 
+@pytest.mark.parametrize(
+    "limits", [{"time_limit": 10**400}, {"memory_limit": 10**30}, {"output_limit": 10**30}]
+)
+def test_limits_beyond_what_a_system_can_count_are_as_good_as_none(limits: dict[str, int]) -> None:
+    with CodeVerifier(workers=1, **limits) as verifier:
+        assert verifier.verify(SUM, RIGHT).passed
+    with CodeVerifier(workers=1) as verifier:
+        own = {name: limit for name, limit in limits.items() if name != "output_limit"}
+        assert verifier.verify(Problem("sum", "", SUM.tests, **own), RIGHT).passed
+
+
 def test_the_mode_of_comparison_is_what_was_asked_for() -> None:
     problem = Problem("p", "", (TestCase("", "YES 0.5\n"),))
     program = "print('yes', 0.500001)"
@@ -288,6 +299,23 @@ def test_completions_are_judged_by_their_code(verifier: CodeVerifier) -> None:
     assert (verdicts[2].reward, verdicts[2].tests_total) == (0.0, 2)
 
 
+@pytest.mark.parametrize(
+    ("completion", "status"),
+    [
+        ([{"role": "assistant", "content": [{"type": "text", "text": fenced(RIGHT)}]}], "pass"),
+        ([{"role": "assistant", "content": [{"type": "image"}]}], "no_code"),
+        ([{"role": "assistant", "content": None}], "no_code"),
+        ([{"role": "assistant", "tool_calls": []}], "no_code"),
+        ([], "no_code"),
+    ],
+)
+def test_messages_of_every_kind_have_a_verdict(
+    verifier: CodeVerifier, completion: list[dict[str, Any]], status: str
+) -> None:
+    (verdict,) = verifier.verify_completions([SUM], [completion])
+    assert verdict.status == status
+
+
 def test_it_is_an_asynchronous_reward_function_of_trl(verifier: CodeVerifier) -> None:
     assert inspect.iscoroutinefunction(verifier.__call__)
     call = verifier(
@@ -439,6 +467,19 @@ def test_the_prelude_of_livecodebench_provides_its_names_for_each_test() -> None
         assert not verifier.verify(problem, program).passed
     with pytest.raises(ValueError, match=r"prelude is 'apps'.*'lcb'"):
         CodeVerifier(prelude="apps")
+
+
+def test_streams_of_the_prelude_are_those_of_the_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = Problem("a", "Sum.", (TestCase("1\n2\n", "1\n2\n3\n"),) * 3)
+    program = (
+        "import sys\nassert stdin is sys.stdin and stderr is sys.stderr\n"
+        "a, b = int(input()), int(stdin.readline())\n"
+        "print(a)\nstdout.write(f'{b}\\n')\nprint(a + b)"
+    )
+    with CodeVerifier(workers=1, prelude="lcb") as verifier:
+        counts = count_runs(verifier, monkeypatch)
+        assert verifier.verify(problem, program).passed
+    assert counts[program] == 3
 
 
 LONG = Problem("long", "", tuple(TestCase(f"{n}", f"{n}") for n in range(40)))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +30,27 @@ def test_a_missing_layer_comes_with_its_reason_and_advice() -> None:
     assert "Function not implemented" in said
     assert ADVICE["landlock"] in said
     assert diagnosis.is_safe
+
+
+@pytest.mark.parametrize("command", ["doctor", "verify"])
+def test_other_systems_than_linux_are_refused_in_a_line(
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = {
+        "problems": {"id": "a", "tests": [{"input": "", "output": ""}]},
+        "programs": {"problem_id": "a", "code": "pass"},
+    }
+    options = ["--output", str(tmp_path / "verdicts")]
+    for name, row in rows.items():
+        (tmp_path / name).write_text(json.dumps(row))
+        options += [f"--{name}", str(tmp_path / name)]
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert main([command, *(options if command == "verify" else [])]) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said == f"cppo-trl {command}: programs are verified on Linux only, and this is darwin"
 
 
 @pytest.mark.parametrize(

@@ -136,6 +136,11 @@ VALID = {
     "state of its own": "seen = []\n" + RIGHT + "assert not seen\nseen.append(1)",
     "return at top level": RIGHT + "if a:\n    return\nprint(0)",
     "return of a call": READ + "try:\n    return print(a + b)\nfinally:\n    x = 1\nprint(0)",
+    "return out of a try": READ
+    + "try:\n    print(a + b)\n    for _ in range(2):\n        if a: return\n"
+    + "except: print('caught')\nelse: print(0)\nprint(0)",
+    "exit in a try beside a return": READ
+    + "try:\n    if a == b: return\n    exit()\nexcept SystemExit: print(a + b)",
     "byte order mark": "\ufeff" + RIGHT,
     "carriage returns": RIGHT.replace("\n", "\r\n"),
     "unusual text": RIGHT + "x = 'é \U0001f600'",

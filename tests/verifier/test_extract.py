@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 
 import pytest
 from hypothesis import given
@@ -33,6 +34,8 @@ CODE = "n = int(input())\nprint(n)\n"
         f"```python\n{CODE}```\nExample:\n```\n3\n```",
         f"```python\n{CODE}```\nIn C++:\n```cpp\nint main() {{}}\n```",
         f"```text\n3\n```\n```\n{CODE}```",
+        f"```\n{CODE}```\nIt prints:\n```\n3\n```",
+        f"```\nprint(0)\n```\nBetter:\n```\n{CODE}```\nInput:\n```text\n1 2\n```",
         f"```python\n{CODE}```\n```python\n```",
         f"```python\nprint(0)\n```python\n{CODE}```",
         f"```python\n{CODE}```<|im_end|>",
@@ -88,12 +91,24 @@ def test_what_is_no_program_gives_none(text: str) -> None:
         "```python " * 20_000,
         "</think>" * 20_000,
         " " * 100_000 + "`",
+        "~" * 50_000 + "`",
+        " " * 100_000 + "````\n" + "```\n" * 25_000,
+        "\t" * 100_000 + "````\n" + "```\n" * 25_000,
     ],
 )
 def test_hostile_text_takes_no_time(text: str) -> None:
     start = time.process_time()
     extract_code(text)
     assert time.process_time() - start < 2
+
+
+def test_what_the_parser_has_to_say_about_bare_code_is_kept_from_the_trainer() -> None:
+    code = "x = '\\d'\nprint(1or x)"
+    for action in ("error", "always"):
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter(action)
+            assert extract_code(code) == code
+        assert said == []
 
 
 def test_a_line_of_code_in_one_line_fences_is_found() -> None:
@@ -103,6 +118,10 @@ def test_a_line_of_code_in_one_line_fences_is_found() -> None:
 def test_fences_inside_a_string_of_the_program_do_not_end_it() -> None:
     code = 'def f():\n    """Use\n    ```python\n    f()\n    ```\n    """\n'
     assert extract_code(f"```python\n{code}```") == code
+
+
+def test_where_no_block_is_a_program_the_last_one_is_taken() -> None:
+    assert extract_code("```\nx = (\n```\nor\n```\ny = (\n```") == "y = (\n"
 
 
 def test_a_longer_fence_holds_shorter_ones() -> None:

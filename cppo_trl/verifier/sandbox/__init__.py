@@ -2,7 +2,7 @@
 
 | layer      | what it takes away                                                     | needed |
 |------------|------------------------------------------------------------------------|--------|
-| seccomp    | every system call that is not on a list: processes, exec, sockets,      | yes    |
+| seccomp    | every system call that is not on a list: processes, exec, sockets,     | yes    |
 |            | signals to others, writing or making files, ptrace, mounts, ...        |        |
 | landlock   | reading files but the standard library's (without it: opening any)     | no     |
 | user       | root's rights                                                          | root   |

@@ -15,8 +15,6 @@ from cppo_trl.verifier.sandbox.libc import (
     prctl,
 )
 
-LAYERS = ("seccomp", "landlock", "user", "namespaces", "cgroup")
-
 
 class Layers:
     """The layers that hold, probed once; `missing` maps the name of each other to the reason.

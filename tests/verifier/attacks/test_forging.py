@@ -14,7 +14,7 @@ FORGERIES = {
     "nothing at all": "",
     "exit code 0 at once": "import os; os._exit(0)",
     "exit code 0 at exit": "import atexit, os; atexit.register(os._exit, 0)",
-    "a stop that says all is well": "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)",
+    "a stop of itself": "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)",
     "stops in a loop": "import os, signal\nfor _ in range(9): os.kill(os.getpid(), signal.SIGSTOP)",
     "markers of graders": "print('PASS\\nOK\\nAll tests passed\\n[True, True]\\n[[1]]')",
     "answers of the zygote on every descriptor": "import os, struct\n"

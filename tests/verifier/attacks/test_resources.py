@@ -30,7 +30,7 @@ CPU = {
     "a loop at exit": "import atexit\n@atexit.register\ndef f():\n  while True: pass",
     "a loop in a finalizer": "class C:\n  def __del__(self):\n    while True: pass\nx = C()",
     "a loop in str": "class E(Exception):\n  def __str__(self):\n    while True: pass\nraise E",
-    "loops between stops": "import os, signal\nwhile True:\n"
+    "loops between signals to go on": "import os, signal\nwhile True:\n"
     "  for _ in range(10**6): pass\n  os.kill(os.getpid(), signal.SIGCONT)",
 }
 
