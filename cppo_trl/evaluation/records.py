@@ -1,0 +1,130 @@
+"""What an evaluation leaves behind: one line for each problem attempted, with all that was said."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cppo_trl.verifier import Status
+
+
+@dataclass(frozen=True)
+class AttemptRecord:
+    """One attempt and its verdict; an attempt that was never made has no completion."""
+
+    completion: str | None
+    program: str | None
+    status: str
+    tests_passed: int
+    tests_total: int
+    cpu_seconds: float
+
+    @property
+    def passed(self) -> bool | None:
+        """Whether it passed all tests; None where the verifier itself had trouble."""
+        return None if self.status == Status.INFRASTRUCTURE else self.status == Status.PASS
+
+
+@dataclass(frozen=True)
+class Record:
+    """K attempts at one problem.
+
+    Attributes:
+        seed, draw: which of the runs, and which of its tuples for the problem, both from 0.
+        problem_id: of the problem.
+        strategies: as in `methods.Attempted`.
+        attempts: K.
+        spent: as in `methods.Spent`.
+    """
+
+    seed: int
+    draw: int
+    problem_id: str
+    strategies: tuple[str, ...] | None
+    attempts: tuple[AttemptRecord, ...]
+    spent: dict[str, int]
+
+    @property
+    def key(self) -> tuple[int, int, str]:
+        """What tells it apart from the other records of its method."""
+        return self.seed, self.draw, self.problem_id
+
+    def to_line(self) -> str:
+        """As a line of JSON, with its end."""
+        return json.dumps(asdict(self)) + "\n"
+
+    @classmethod
+    def from_dict(cls, row: dict[str, Any]) -> Record:
+        """From what `to_line` wrote."""
+        strategies = row["strategies"]
+        attempts = tuple(AttemptRecord(**attempt) for attempt in row["attempts"])
+        return cls(**row | {"strategies": strategies and tuple(strategies), "attempts": attempts})
+
+
+class RecordError(ValueError):
+    """A file of records that cannot be gone on with; the message says why."""
+
+
+class RecordFile:
+    """The records of one method, which a killed run can go on with.
+
+    Lines are written in the order of `keys`, so the file is always a beginning of them; a line that
+    a kill left unfinished is dropped.
+
+    Args:
+        path: the file, made with its folder if it is not there.
+        keys: (seed, draw, problem id) of every record that there will be.
+
+    Raises:
+        RecordError: the file holds records of something else.
+    """
+
+    def __init__(self, path: Path, keys: Sequence[tuple[int, int, str]]):
+        self.path = path
+        self.records: list[Record] = []
+        self._torn = False
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        for number, line in enumerate(lines):
+            if not line.endswith(b"\n"):
+                self._torn = True
+                break
+            try:
+                record = Record.from_dict(json.loads(line))
+            except (ValueError, TypeError, KeyError) as error:
+                raise RecordError(f"{path}, line {number + 1}: no record ({error})") from None
+            expected = keys[number] if number < len(keys) else None
+            if record.key != expected:
+                raise RecordError(
+                    f"{path}, line {number + 1}: seed, draw and problem are {record.key}, and this "
+                    f"run has {expected} there; give another output directory, or the same settings"
+                )
+            self.records.append(record)
+
+    def keep(self, count: int) -> None:
+        """Forgets all but the first `count` records, on disk as well, and what is no whole line."""
+        if count < len(self.records) or self._torn:
+            self.replace(self.records[:count])
+
+    def replace(self, records: Sequence[Record]) -> None:
+        """Puts other records in the place of all, at once or not at all."""
+        spare = self.path.with_suffix(".new")
+        with open(spare, "w", encoding="utf-8") as file:
+            file.writelines(record.to_line() for record in records)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(spare, self.path)
+        self.records = list(records)
+        self._torn = False
+
+    def add(self, records: Sequence[Record]) -> None:
+        """Writes more records, and has them on disk when it returns."""
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.writelines(record.to_line() for record in records)
+            file.flush()
+            os.fsync(file.fileno())
+        self.records += records
