@@ -271,6 +271,8 @@ class _Conversation:
 
 
 def _compile_failure(answer: Answer) -> Exception:
+    if answer.reason == messages.MEMORY_LIMIT:
+        return CompileError("compiling takes too much memory")
     if answer.reason != messages.ENDED:
         return CompileError("compiling takes too long")
     code = os.waitstatus_to_exitcode(answer.status)

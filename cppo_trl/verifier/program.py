@@ -59,10 +59,11 @@ def install_builtins() -> None:
     work without opening them.
     """
     if not hasattr(builtins, "exit"):
-        import _sitebuiltins
+        import site  # as it comes, it does nothing
 
-        builtins.exit = _sitebuiltins.Quitter("exit", "Ctrl-D")
-        builtins.quit = _sitebuiltins.Quitter("quit", "Ctrl-D")
+        site.setquit()
+        site.setcopyright()
+        site.sethelper()
     setattr(builtins, RETURN, TopLevelReturn)
     install_open()
 

@@ -507,6 +507,13 @@ STANDARD_OUTPUT = [
 ]
 
 ENDINGS = [
+    script(
+        "names for interactive use",
+        """
+        print(sum(map(int, input().split())))
+        assert all(map(callable, (help, license, copyright, credits, exit, quit)))
+        """,
+    ),
     script("exit()", "print(sum(map(int, input().split())))\nexit()\nprint(0)"),
     script("quit(0)", "print(sum(map(int, input().split())))\nquit(0)\nprint(0)"),
     script(
