@@ -43,6 +43,7 @@ _MODULES = (
     "streams",
     "program",
     "messages",
+    "memory",
     "child",
     "zygote",
 )

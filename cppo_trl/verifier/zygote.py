@@ -24,7 +24,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from cppo_trl.verifier import program
-from cppo_trl.verifier.child import Child, MemoryWatch
+from cppo_trl.verifier.child import Child
+from cppo_trl.verifier.memory import MemoryWatch
 from cppo_trl.verifier.messages import (
     CANNOT_COMPILE,
     CANNOT_LOCK,
@@ -105,11 +106,15 @@ def _open_files() -> int:
     return 2048 if hard == resource.RLIM_INFINITY else min(hard, 2048)
 
 
+_tried: set[str] = set()
+
+
 def _load(names: tuple[str, ...]) -> None:
     """Imports modules for all programs from now on."""
-    fresh = [name for name in names if name not in sys.modules]
+    fresh = [name for name in names if name not in _tried]
     if not fresh:
         return
+    _tried.update(fresh)
     for name in fresh:
         try:
             importlib.import_module(name)
