@@ -335,7 +335,9 @@ def share(without: Collection[str] = ()) -> Pool:
     """The one pool of this process, to be given to `release` at the end; layers as in `Pool`."""
     key = frozenset(without)
     with _sharing:
-        pool = _shared.setdefault(key, Pool(key))
+        pool = _shared.get(key)
+        if pool is None or not pool.users:
+            pool = _shared[key] = Pool(key)
         pool.users += 1
     return pool
 
@@ -346,8 +348,6 @@ def release(pool: Pool) -> None:
         pool.users -= 1
         if pool.users:
             return
-        for key in [key for key, item in _shared.items() if item is pool]:
-            del _shared[key]
     pool.close()
 
 

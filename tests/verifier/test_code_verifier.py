@@ -235,6 +235,17 @@ def test_verifiers_of_a_process_share_their_zygotes_until_the_last_is_closed() -
     assert not zygote.is_alive()
 
 
+def test_a_verifier_made_after_all_were_closed_has_zygotes_of_its_own() -> None:
+    for _ in range(3):
+        first, second = CodeVerifier(workers=1), CodeVerifier(workers=1)
+        first.close()
+        first.close()
+        assert second.verify(SUM, RIGHT).passed
+        second.close()
+        with CodeVerifier(workers=1) as third:
+            assert third.verify(SUM, RIGHT).passed
+
+
 def test_closing_one_verifier_leaves_the_programs_of_another_alone() -> None:
     first, second = CodeVerifier(workers=1), CodeVerifier(workers=1)
     verdicts: list[Verdict] = []
