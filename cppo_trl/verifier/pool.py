@@ -41,8 +41,8 @@ _MODULES = (
     "sandbox.layers",
     "source",
     "streams",
-    "program",
     "messages",
+    "program",
     "child",
     "zygote",
 )
