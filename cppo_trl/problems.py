@@ -39,8 +39,9 @@ class TestCase:
 
     For the io mode "stdin", `input` is standard input and `output` the expected standard output.
     For "function", `input` holds one JSON value per line, one line per argument, and `output` is
-    one JSON value. For "assertions", `input` is Python code that raises where the program is wrong,
-    and `output` is empty.
+    one JSON value. For "assertions", both are Python code in the program's namespace: `input`
+    runs before it (what it may take for granted; may be empty), `output` after it, and raises where
+    the program is wrong.
     """
 
     __test__ = False  # pytest would collect a class of this name
@@ -61,9 +62,9 @@ class Problem:
     `id` is unique within a data set. `statement` may be empty for rows that are only verified,
     never prompted with. `fn_name` is the function (or the method of a `class Solution`) to write,
     absent for the io mode "stdin" and required otherwise: "function" calls it with each test's
-    arguments, "assertions" runs each test's code after the program, in its namespace (what that is
-    worth stands in `cppo_trl.verifier.program`). Prefer "function" where data will do: then a
-    program never meets what it is compared with. `time_limit` is in seconds and
+    arguments, "assertions" leaves that to each test's code. Prefer "function" where data will do:
+    then a program never meets what it is compared with (`cppo_trl.verifier.program` says what that
+    means for assertions). `time_limit` is in seconds and
     `memory_limit` in MB, each for one test; None leaves the verifier's default. `metadata` holds
     anything that JSON can hold and takes no part in hashing.
 
@@ -109,8 +110,8 @@ class Problem:
             raise _refuse("fn_name", self.fn_name, "None when io_mode is 'stdin'")
         if self.io_mode == "assertions":
             for index, test in enumerate(self.tests):
-                if test.output:
-                    raise _refuse(f"tests[{index}].output", test.output, "empty for assertions")
+                if not test.output.strip():
+                    raise _refuse(f"tests[{index}].output", test.output, "code with assertions")
         for name, kinds in (("time_limit", (int, float)), ("memory_limit", int)):
             value = getattr(self, name)
             number = isinstance(value, kinds) and not isinstance(value, bool)

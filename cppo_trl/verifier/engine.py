@@ -124,11 +124,11 @@ class Engine:
     ) -> Iterator[Run]:
         """Runs the program on each input, in order, and gives a `Run` for each as it ends.
 
-        For a function, an input holds one JSON value per line; for `ASSERTIONS`, two of them: the
-        code to run after the program and what it leaves as the result if nothing is raised. The
-        tests share a process unless `fresh`, as long as they end with exit code 0. A failure is the
-        last that is given. Close the iterator to stop early. `prelude` is run before the program,
-        in its namespace.
+        For a function, an input holds one JSON value per line; for `ASSERTIONS`, three: the code
+        to run before and after the program, and what is the result if nothing is raised. The tests
+        share a process unless `fresh`, as long as they end with exit code 0. A failure is the last
+        that is given. Close the iterator to stop early. `prelude` is run before the program, in its
+        namespace.
         `test_code` is what the inputs hold of Python code, whose modules are made ready too.
 
         Raises:

@@ -57,7 +57,7 @@ def prepare(problem: Problem, defaults: Limits, whole: bool = False) -> Prepared
         if has_assertions:
             # Only who runs the code to its end is given this back.
             token = secrets.token_hex(16)
-            inputs.append(f"{json.dumps(test.input)}\n{json.dumps(token)}")
+            inputs.append("\n".join(map(json.dumps, (test.input, test.output, token))))
             expected.append(token)
         else:
             inputs.append(test.input)
@@ -81,7 +81,9 @@ def prepare(problem: Problem, defaults: Limits, whole: bool = False) -> Prepared
         inputs=tuple(text.encode("utf-8", "surrogatepass") for text in inputs),
         expected=tuple(expected),
         fn_name=ASSERTIONS if has_assertions else problem.fn_name,
-        test_code="\n".join(test.input for test in problem.tests) if has_assertions else "",
+        test_code="\n".join(f"{test.input}\n{test.output}" for test in problem.tests)
+        if has_assertions
+        else "",
         limits=limits,
         digest=digest.digest(),
     )

@@ -276,10 +276,10 @@ def _run_function(code: types.CodeType, name: str, provided: Mapping[str, Any]) 
         arguments = [_from_json(line) for line in file if line.strip()]
     os.ftruncate(RESULT, 0)
     names = _new_module("solution", provided)
-    exec(code, names)
     if name == ASSERTIONS:
-        _assert(names, *arguments)
+        _run_with_assertions(code, names, *arguments)
         return 0
+    exec(code, names)
     holder = names.get("Solution")
     if isinstance(holder, type) and hasattr(holder, name):
         function = getattr(holder(), name)
@@ -298,9 +298,13 @@ def _run_function(code: types.CodeType, name: str, provided: Mapping[str, Any]) 
     return 0
 
 
-def _assert(names: dict[str, Any], code: str, token: str) -> None:
-    """Runs test code in the program's namespace; leaves the token in `RESULT` if it ends well."""
-    _execute(_compile(code, "tests", "exec", dont_inherit=True), names)
+def _run_with_assertions(
+    code: types.CodeType, names: dict[str, Any], before: str, after: str, token: str
+) -> None:
+    """Runs the program between two pieces of test code; leaves the token if all end well."""
+    _execute(_compile(before, "tests", "exec", dont_inherit=True), names)
+    _execute(code, names)
+    _execute(_compile(after, "tests", "exec", dont_inherit=True), names)
     _leave_result(_to_json(token).encode("ascii"))
 
 

@@ -15,7 +15,7 @@ TESTS = (
     "from statistics import mean\nassert mean([add(1, 1)]) == 2",
 )
 PROBLEM = Problem(
-    "add", "", tuple(TestCase(code, "") for code in TESTS), io_mode="assertions", fn_name="add"
+    "add", "", tuple(TestCase("", code) for code in TESTS), io_mode="assertions", fn_name="add"
 )
 
 
@@ -61,9 +61,17 @@ def test_a_program_that_does_not_reach_the_end_fails(name: str, verifier: CodeVe
 
 def test_what_a_test_defines_is_not_there_in_the_next(verifier: CodeVerifier) -> None:
     codes = ("seen = 1\nassert one() == 1", "assert 'seen' not in globals()\nassert one() == 1")
-    tests = tuple(TestCase(code, "") for code in codes)
+    tests = tuple(TestCase("", code) for code in codes)
     problem = Problem("one", "", tests, io_mode="assertions", fn_name="one")
     assert verifier.verify(problem, "def one():\n    return 1").passed
+
+
+def test_code_before_the_program_gives_it_names(verifier: CodeVerifier) -> None:
+    before, after = "class Node:\n    value = 7", "assert value_of(Node()) == 7"
+    problem = Problem(
+        "node", "", (TestCase(before, after),), io_mode="assertions", fn_name="value_of"
+    )
+    assert verifier.verify(problem, "def value_of(node: Node):\n    return node.value").passed
 
 
 def test_a_checker_is_not_asked_about_assertions() -> None:
@@ -72,14 +80,15 @@ def test_a_checker_is_not_asked_about_assertions() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"), [({"fn_name": None}, "fn_name"), ({"tests": ["3"]}, "output")]
+    ("changed", "said"),
+    [
+        ({"fn_name": None}, "fn_name"),
+        ({"tests": [{"input": "assert add(1, 2) == 3", "output": ""}]}, "output"),
+    ],
 )
 def test_a_problem_of_assertions_is_checked(changed: dict, said: str) -> None:
-    row = PROBLEM.to_dict() | changed
-    if "tests" in changed:
-        row["tests"] = [{"input": "assert add(1, 2) == 3", "output": "3"}]
     with pytest.raises(ProblemError, match=said):
-        Problem.from_dict(row)
+        Problem.from_dict(PROBLEM.to_dict() | changed)
 
 
 def test_a_problem_of_assertions_comes_back_from_plain_data() -> None:
