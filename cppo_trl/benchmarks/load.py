@@ -20,6 +20,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     module.BENCHMARK.name: module.BENCHMARK
     for module in (apps, codecontests, livecodebench, taco, humaneval, mbpp, leetcode, jsonl)
 }
+BAR_DELAY = 1.0  # seconds, so that a small file shows no bar
 _ID_FIELDS = ("problem_id", "question_id", "task_id", "id", "name")
 
 
@@ -169,7 +170,7 @@ def _bar(
 ) -> Iterable[tuple[str, Row | str]]:
     from tqdm import tqdm
 
-    return tqdm(rows, f"load {benchmark.name}", unit="row", delay=1.0, disable=not progress)
+    return tqdm(rows, f"load {benchmark.name}", unit="row", delay=BAR_DELAY, disable=not progress)
 
 
 def _problems(
