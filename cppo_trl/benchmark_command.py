@@ -42,16 +42,14 @@ def list_benchmarks() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("Name", "Benchmark", "On the Hub", "Versions", "Splits", "Compare")
+    table = Table("Name", "Hub id, versions; splits", "Compare")
     for benchmark in BENCHMARKS.values():
         versions = [version for version in benchmark.files if version]
         splits = dict.fromkeys(split for files in benchmark.files.values() for split in files)
+        parts = f"{versions[0]} to {versions[-1]}; " if versions else ""
         table.add_row(
             benchmark.name,
-            benchmark.title,
-            benchmark.hub_id or "-",
-            f"{versions[0]} ... {versions[-1]}" if len(versions) > 2 else ", ".join(versions),
-            ", ".join(splits),
+            f"{benchmark.hub_id or benchmark.title}\n{parts}{', '.join(splits)}".rstrip(),
             benchmark.compare,
         )
     Console().print(table)

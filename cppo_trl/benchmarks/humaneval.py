@@ -11,7 +11,7 @@ import ast
 from cppo_trl.problems import Problem, TestCase
 
 from .benchmark import ANY, Benchmark, Row
-from .rows import INVALID_PROBLEM, NO_TESTS, BadRow, text_field
+from .rows import NO_TESTS, BadRow, parse_python, text_field
 
 
 def to_problem(row: Row, index: int = 0) -> Problem:
@@ -36,11 +36,8 @@ def solutions(row: Row) -> list[str]:
 
 def beside(prompt: str, name: str) -> str:
     """What a prompt imports and defines beside the function of that name."""
-    try:
-        # The prompt ends with a docstring, so it is a program.
-        tree = ast.parse(prompt)
-    except SyntaxError as error:
-        raise BadRow(INVALID_PROBLEM, f"field 'prompt' is no Python: {error}") from None
+    # The prompt ends with a docstring, so it is a program.
+    tree = parse_python(prompt, "field 'prompt'")
     kept = [node for node in tree.body if getattr(node, "name", None) != name]
     return "\n".join(map(ast.unparse, kept))
 

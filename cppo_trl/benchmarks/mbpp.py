@@ -11,7 +11,16 @@ import ast
 from cppo_trl.problems import Problem, TestCase
 
 from .benchmark import Benchmark, Row
-from .rows import INVALID_PROBLEM, MALFORMED_TESTS, NO_TESTS, BadRow, id_field, shown, text_field
+from .rows import (
+    INVALID_PROBLEM,
+    MALFORMED_TESTS,
+    NO_TESTS,
+    BadRow,
+    id_field,
+    parse_python,
+    shown,
+    text_field,
+)
 
 _SPLITS = ("train", "test", "validation", "prompt")
 
@@ -52,11 +61,9 @@ def _code_list(row: Row, name: str) -> list[str]:
 
 def _fn_name(code: str, tests: list[str]) -> str:
     """The function of the reference program that the first assertion calls."""
-    try:
-        defined = {node.name for node in ast.parse(code).body if isinstance(node, ast.FunctionDef)}
-        nodes = list(ast.walk(ast.parse(tests[0])))
-    except SyntaxError as error:
-        raise BadRow(INVALID_PROBLEM, f"code or test is no Python: {error}") from None
+    tree = parse_python(code, "field 'code'")
+    defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    nodes = ast.walk(parse_python(tests[0], "the first test"))
     for node in nodes:  # outer calls come first
         if (
             isinstance(node, ast.Call)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from cppo_trl.problems import Problem
+
+_WORD = re.compile(r"[^\W_]+")
 
 
 @dataclass(frozen=True)
@@ -21,14 +24,13 @@ class Overlap:
 
 
 def statement_hash(statement: str) -> str | None:
-    """A hash of the letters and digits of a statement, in lower case; None if it has none.
+    """A hash of the words and numbers of a statement, in lower case; None if it has none.
 
     White space, punctuation, markup's signs and forms of letters that look the same do not count:
     they are what copies of a statement differ in.
     """
-    text = unicodedata.normalize("NFKC", statement).casefold()
-    kept = "".join(filter(str.isalnum, text))
-    return hashlib.sha256(kept.encode()).hexdigest() if kept else None
+    words = _WORD.findall(unicodedata.normalize("NFKC", statement).casefold())
+    return hashlib.sha256(" ".join(words).encode()).hexdigest() if words else None
 
 
 def find_overlap(train: Iterable[Problem], evaluation: Iterable[Problem]) -> list[Overlap]:

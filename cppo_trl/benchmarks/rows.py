@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
@@ -51,6 +53,15 @@ def parse_json(text: str, what: str) -> Any:
             return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise BadRow(MALFORMED_JSON, f"{what} is {shown(text)}: {error}") from None
+
+
+def parse_python(code: str, what: str) -> ast.Module:
+    """The tree of Python code; `what` names it in errors."""
+    try:
+        with warnings.catch_warnings(action="ignore"):  # about other people's escape sequences
+            return ast.parse(code)
+    except (SyntaxError, ValueError) as error:
+        raise BadRow(INVALID_PROBLEM, f"{what} is no Python: {error}") from None
 
 
 def to_json(value: Any) -> str:
