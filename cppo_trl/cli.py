@@ -222,16 +222,20 @@ def _add_benchmark(commands: Any) -> None:
     check.add_argument(
         "--path", metavar="P", help="a file or a folder as on the Hub (default: the Hub)"
     )
-    for name, said in (
-        ("split", "train, test, ... (default: the benchmark's)"),
-        ("version", "release_v6, v6, v4_v6, ..., of LiveCodeBench; full or sanitized, of MBPP"),
-        ("start-date", "first day, as in 2024-08-31"),
-        ("end-date", "last day"),
+    for name, metavar, said in (
+        ("split", "SPLIT", "train, test, ... (default: the benchmark's)"),
+        (
+            "version",
+            "VERSION",
+            "release_v6, v6, v4_v6, ..., of LiveCodeBench; full or sanitized, of MBPP",
+        ),
+        ("start-date", "DAY", "first day, as in 2024-08-31"),
+        ("end-date", "DAY", "last day"),
     ):
-        check.add_argument(f"--{name}", metavar=name[-4:].upper(), help=said)
+        check.add_argument(f"--{name}", metavar=metavar, help=said)
     for name in ("difficulty", "platform", "io-mode", "ids"):
         check.add_argument(f"--{name}", nargs="+", metavar="X", help="only these (default: all)")
-    for name in ("min-tests", "most-tests"):
+    for name in ("fewest-tests", "most-tests"):
         check.add_argument(
             f"--{name}", type=int, metavar="N", help="only problems with that many tests"
         )
@@ -383,7 +387,7 @@ def _benchmark_check(args: argparse.Namespace) -> int:
                 for name in ("compare", "workers", "time_limit", "memory_limit")
                 if name in given
             },
-            num_tests=(args.min_tests, args.most_tests),
+            num_tests=(args.fewest_tests, args.most_tests),
             **{name: given[name] for name in loading},
         )
     except SandboxError as error:

@@ -19,7 +19,13 @@ from pathlib import Path
 from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
 
 from cppo_trl import CodeVerifier, CPPOConfig, CPPOTrainer, Problem, RuleJudge
-from cppo_trl.benchmarks import BENCHMARKS, find_overlap, load_benchmark
+from cppo_trl.benchmarks import (
+    BENCHMARKS,
+    BenchmarkError,
+    HubUnreachable,
+    find_overlap,
+    load_benchmark,
+)
 from cppo_trl.problems import problems_from_dataset, read_problems
 
 DEFAULT_CONFIG = Path(__file__).parent / "configs" / "qwen3.5-4b-base" / "cppo.yaml"
@@ -85,7 +91,10 @@ def load_problems(source: str) -> list[Problem]:
     name, _, part = source.partition(":")
     if name in BENCHMARKS:
         option = "version" if part in BENCHMARKS[name].files else "split"
-        problems = load_benchmark(name, on_bad_row="skip", **({option: part} if part else {}))
+        try:
+            problems = load_benchmark(name, on_bad_row="skip", **({option: part} if part else {}))
+        except (BenchmarkError, HubUnreachable) as error:
+            raise SystemExit(f"{source}: {error}") from error
         print(problems.describe())
         return problems
     if Path(source).suffix == ".jsonl":

@@ -97,7 +97,7 @@ def test_only_so_many_solutions_are_run_as_asked_for(check):
         ("apps", apps_row(input_output=""), (), "rows.jsonl, line 1"),
         ("livecodebench", livecodebench_row(), (), "no solutions"),
         ("apps", apps_row(), ("--start-date", "2024-01-01"), "no dates"),
-        ("apps", apps_row(), ("--min-tests", "5"), "no problem is left"),
+        ("apps", apps_row(), ("--fewest-tests", "5"), "no problem is left"),
         ("apps", apps_row(), ("--workers", "0"), "workers"),
         ("apps", apps_row(), ("--solutions", "missing.jsonl"), "missing.jsonl"),
         ("apps", apps_row(), ("--output", "no/such/folder.jsonl"), "folder.jsonl"),

@@ -161,6 +161,18 @@ def test_a_time_limit_of_codecontests_may_be_none(limit, expected):
     assert codecontests_problem(codecontests_row(time_limit=limit)).time_limit == expected
 
 
+def test_missing_time_limits_are_counted(write):
+    row = codecontests_row(name="2_B. Other", time_limit=None)
+    problems = load_benchmark("codecontests", path=write(row, codecontests_row()))
+    assert "1 without a time limit" in problems.describe()
+
+
+def test_text_that_is_not_utf_8_is_a_bad_row(write):
+    path = write(apps_row())
+    path.write_bytes(path.read_bytes() + json.dumps(apps_row()).encode().replace(b"sum", b"\xff"))
+    assert load_benchmark("apps", path=path, on_bad_row="skip").skipped == {"malformed JSON": 1}
+
+
 def test_codecontests_uses_all_its_tests_public_first():
     tests = {"input": ["5 6\n"], "output": ["11\n"]}
     problem = codecontests_problem(codecontests_row(generated_tests=tests))

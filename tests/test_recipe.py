@@ -185,6 +185,19 @@ def test_the_recipe_trains_on_evaluation_problems_if_told_to(start):
         start("--held_out", "evaluation.jsonl", "--allow_overlap", "true")
 
 
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("livecodebench:v6", "test6.jsonl"),
+        ("apps:train", "train.jsonl"),
+        ("apps:v6", "train, test"),
+    ],
+)
+def test_the_recipe_takes_a_benchmark_with_its_split_or_version(source, said, start):
+    with pytest.raises(SystemExit, match=said):  # there is no Hub here
+        start("--held_out", source)
+
+
 def test_the_recipe_trains_where_nothing_overlaps(start, tmp_path):
     write_problems([problem("e", "Print the product.")], tmp_path / "evaluation.jsonl")
     with pytest.raises(Started):

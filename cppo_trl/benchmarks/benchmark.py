@@ -27,6 +27,7 @@ class Benchmark:
         solutions: a row -> programs known to be right; empty where there are none.
         compare, prelude: for `CodeVerifier`, so that it grades as the benchmark does.
         errata: what is wrong with a problem, by its id or its `metadata["errata_key"]`.
+        has_limits: whether problems have limits of their own; a few may lack them.
         is_dated: whether problems have a date.
         is_large: whether to read it from the Hub row by row instead of downloading it first.
         read_folder: rows of a layout of folders, with what names each; None if there is no such.
@@ -43,6 +44,7 @@ class Benchmark:
     default_split: str = "test"
     prelude: str | None = None
     errata: Mapping[str, str] = field(default_factory=dict)
+    has_limits: bool = False
     is_dated: bool = False
     is_large: bool = False
     read_folder: Callable[[Path], Iterator[tuple[str, Row]]] | None = None

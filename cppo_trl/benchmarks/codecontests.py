@@ -90,5 +90,6 @@ BENCHMARK = Benchmark(
     compare="codecontests",
     # More problems accept several outputs; this is the one that is known for certain here.
     errata={"codeforces/1157_c2": "several outputs are right, and one is expected"},
+    has_limits=True,
     is_large=True,
 )

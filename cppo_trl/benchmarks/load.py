@@ -65,6 +65,9 @@ class BenchmarkProblems(list[Problem]):
         else:
             capped = sum("num_tests" in problem.metadata for problem in self)
             parts.append(f"AT MOST {self.max_tests} TESTS A PROBLEM (fewer than all for {capped})")
+        if self.benchmark.has_limits:
+            without = sum(problem.time_limit is None for problem in self)
+            parts.append(f"{without} without a time limit, for which the verifier's holds")
         marked = sum("errata" in problem.metadata for problem in self)
         if marked:
             parts.append(f"{marked} with known errata")
@@ -166,8 +169,8 @@ def _benchmark(name: str) -> Benchmark:
 
 
 def _bar(
-    rows: Iterable[tuple[str, Row | str]], benchmark: Benchmark, progress: bool
-) -> Iterable[tuple[str, Row | str]]:
+    rows: Iterable[tuple[str, Row | str | bytes]], benchmark: Benchmark, progress: bool
+) -> Iterable[tuple[str, Row | str | bytes]]:
     from tqdm import tqdm
 
     return tqdm(rows, f"load {benchmark.name}", unit="row", delay=BAR_DELAY, disable=not progress)
@@ -175,7 +178,7 @@ def _bar(
 
 def _problems(
     found: BenchmarkProblems,
-    rows: Iterable[tuple[str, Row | str]],
+    rows: Iterable[tuple[str, Row | str | bytes]],
     on_bad_row: str,
     with_solutions: bool,
 ) -> Iterator[Problem]:
@@ -194,8 +197,10 @@ def _problems(
         yield problem
 
 
-def _problem(benchmark: Benchmark, row: Row | str, index: int, with_solutions: bool) -> Problem:
-    if isinstance(row, str):
+def _problem(
+    benchmark: Benchmark, row: Row | str | bytes, index: int, with_solutions: bool
+) -> Problem:
+    if isinstance(row, (str, bytes)):
         row = parse_json(row, "the row")
     if not isinstance(row, Mapping):
         raise BadRow(INVALID_PROBLEM, f"the row is {shown(row)}, not an object")
@@ -212,7 +217,7 @@ def _problem(benchmark: Benchmark, row: Row | str, index: int, with_solutions: b
     return replace(problem, metadata=metadata)
 
 
-def _known_id(row: Row | str) -> str:
+def _known_id(row: Row | str | bytes) -> str:
     if isinstance(row, Mapping):
         for name in _ID_FIELDS:
             if row.get(name) is not None:

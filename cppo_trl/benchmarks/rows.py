@@ -46,7 +46,7 @@ def _integers_of_any_length() -> Iterator[None]:
         sys.set_int_max_str_digits(limit)
 
 
-def parse_json(text: str, what: str) -> Any:
+def parse_json(text: str | bytes, what: str) -> Any:
     """The value of JSON text, integers of any length included; `what` names it in errors."""
     try:
         with _integers_of_any_length():
@@ -73,7 +73,7 @@ def to_json(value: Any) -> str:
 def shown(value: object) -> str:
     """A value as messages show it: cut short."""
     with _integers_of_any_length():
-        text = repr(value[:100] if isinstance(value, str) else value)
+        text = repr(value[:100] if isinstance(value, (str, bytes)) else value)
     return text if len(text) <= 80 else text[:77] + "..."
 
 

@@ -41,7 +41,7 @@ def files_of(benchmark: Benchmark, version: str, split: str) -> tuple[str, ...]:
 
 def hub_rows(
     benchmark: Benchmark, version: str, split: str, streaming: bool
-) -> Iterator[tuple[str, Row | str]]:
+) -> Iterator[tuple[str, Row | str | bytes]]:
     """Each row of a data set on the Hub, or its text, with the words that name it.
 
     Raises:
@@ -62,7 +62,7 @@ def hub_rows(
         yield f"{benchmark.hub_id}, {split}, row {index}", row
 
 
-def _dataset_rows(addresses: list[str], streaming: bool) -> Iterator[Row | str]:
+def _dataset_rows(addresses: list[str], streaming: bool) -> Iterator[Row | str | bytes]:
     from datasets import load_dataset
 
     builder = "parquet" if addresses[0].endswith(".parquet") else "text"
@@ -84,7 +84,7 @@ def _elsewhere(benchmark: Benchmark, patterns: tuple[str, ...], error: Exception
 
 def local_rows(
     benchmark: Benchmark, path: Path, version: str, split: str
-) -> Iterator[tuple[str, Row | str]]:
+) -> Iterator[tuple[str, Row | str | bytes]]:
     """Each row of a file or a folder, or its text, with the words that name it.
 
     A folder holds the files of the repository on the Hub, or (APPS) a folder for each problem.
@@ -124,7 +124,7 @@ def _files_in(benchmark: Benchmark, folder: Path, version: str, split: str) -> l
     return found
 
 
-def _file_rows(file: Path) -> Iterator[tuple[str, Row | str]]:
+def _file_rows(file: Path) -> Iterator[tuple[str, Row | str | bytes]]:
     if not any(fnmatch(file.name, f"*{suffix}") for suffix in SUFFIXES):
         raise BenchmarkError(f"path {str(file)!r}: it must end with one of {', '.join(SUFFIXES)}")
     if file.suffix == ".parquet":
@@ -137,10 +137,10 @@ def _file_rows(file: Path) -> Iterator[tuple[str, Row | str]]:
         with opened(file, "rb") as lines:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
-                    yield f"{file.name}, line {number}", line.decode("utf-8", "replace")
+                    yield f"{file.name}, line {number}", line
 
 
-def _json_rows(file: Path) -> Iterator[tuple[str, Row | str]]:
+def _json_rows(file: Path) -> Iterator[tuple[str, Row | str | bytes]]:
     """The rows of a JSON file of one row or of a list of rows."""
     rows = parse_json(file.read_text(encoding="utf-8"), file.name)
     for index, row in enumerate(rows if isinstance(rows, list) else [rows]):

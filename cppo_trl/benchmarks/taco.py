@@ -55,5 +55,6 @@ BENCHMARK = Benchmark(
     solutions=read_solutions,
     compare="apps",
     is_dated=True,
+    has_limits=True,
     is_large=True,
 )
