@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import __version__
 
@@ -169,6 +169,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     verify.set_defaults(run=_verify)
 
+    _add_benchmark(commands)
+
     doctor = commands.add_parser(
         "doctor",
         help="say how well programs are isolated on this machine",
@@ -185,6 +187,70 @@ def _parser() -> argparse.ArgumentParser:
     )
     quickstart.set_defaults(run=_quickstart)
     return parser
+
+
+def _add_benchmark(commands: Any) -> None:
+    benchmark = commands.add_parser(
+        "benchmark",
+        help="list benchmarks, or check one by its own solutions",
+        description="Says which benchmarks there are, and runs programs known to be right.",
+    )
+    actions = benchmark.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listed = actions.add_parser("list", help="a table of the benchmarks")
+    listed.set_defaults(run=_benchmark_list)
+    check = actions.add_parser(
+        "check",
+        help="list the problems where known-good solutions fail",
+        description="Runs known-good solutions through the verifier, lists the problems where they "
+        "fail and writes one row for each problem. Exit status 0, whatever is found.",
+    )
+    check.set_defaults(run=_benchmark_check)
+    check.add_argument("--benchmark", required=True, metavar="NAME", help="see benchmark list")
+    check.add_argument(
+        "--output", required=True, type=Path, metavar="FILE", help="where the rows go"
+    )
+    check.add_argument(
+        "--solutions",
+        type=Path,
+        metavar="FILE",
+        help="programs known to be right, one JSON object a line: problem_id, code "
+        "(default: the benchmark's own)",
+    )
+    check.add_argument(
+        "--max-solutions", type=int, metavar="N", help="programs for a problem (default: all)"
+    )
+    check.add_argument(
+        "--path", metavar="P", help="a file or a folder as on the Hub (default: the Hub)"
+    )
+    for name, metavar, said in (
+        ("split", "SPLIT", "train, test, ... (default: the benchmark's)"),
+        (
+            "version",
+            "VERSION",
+            "release_v6, v6, v4_v6, ..., of LiveCodeBench; full or sanitized, of MBPP",
+        ),
+        ("start-date", "DAY", "first day, as in 2024-08-31"),
+        ("end-date", "DAY", "last day"),
+    ):
+        check.add_argument(f"--{name}", metavar=metavar, help=said)
+    for name in ("difficulty", "platform", "io-mode", "ids"):
+        check.add_argument(f"--{name}", nargs="+", metavar="X", help="only these (default: all)")
+    for name in ("fewest-tests", "most-tests"):
+        check.add_argument(
+            f"--{name}", type=int, metavar="N", help="only problems with that many tests"
+        )
+    check.add_argument(
+        "--max-tests", type=int, metavar="N", help="run the first N tests only (default: all)"
+    )
+    check.add_argument("--errata", choices=("mark", "drop"), default="mark")
+    check.add_argument("--on-bad-row", choices=("error", "skip"), default="error")
+    for name, kind, said in (
+        ("compare", str, "as of verify (default: the benchmark's)"),
+        ("workers", int, "programs run at a time (default: all cores)"),
+        ("time-limit", float, "CPU seconds for one test, where the problem sets none (default: 6)"),
+        ("memory-limit", int, "MB for one test, where the problem sets none (default: 1024)"),
+    ):
+        check.add_argument(f"--{name}", type=kind, default=argparse.SUPPRESS, help=said)
 
 
 def _show(args: argparse.Namespace) -> int:
@@ -291,6 +357,43 @@ def _verify(args: argparse.Namespace) -> int:
         raise CommandError(_first_line(error)) from error
     except (OutputError, SandboxError) as error:
         raise CommandError(_first_line(error), status=1) from error
+    return 0
+
+
+def _benchmark_list(args: argparse.Namespace) -> int:
+    from .benchmark_command import list_benchmarks
+
+    list_benchmarks()
+    return 0
+
+
+def _benchmark_check(args: argparse.Namespace) -> int:
+    from .benchmark_command import check_benchmark
+    from .verifier import SandboxError
+
+    given = vars(args)
+    loading = (
+        *("split", "path", "version", "start_date", "end_date", "difficulty", "platform"),
+        *("io_mode", "ids", "max_tests", "errata", "on_bad_row"),
+    )
+    try:
+        check_benchmark(
+            args.benchmark,
+            args.output,
+            solutions=args.solutions,
+            max_solutions=args.max_solutions,
+            verifier={
+                name: given[name]
+                for name in ("compare", "workers", "time_limit", "memory_limit")
+                if name in given
+            },
+            num_tests=(args.fewest_tests, args.most_tests),
+            **{name: given[name] for name in loading},
+        )
+    except SandboxError as error:
+        raise CommandError(_first_line(error), status=1) from error
+    except (OSError, ValueError) as error:  # what is refused, and files
+        raise CommandError(_first_line(error)) from error
     return 0
 
 

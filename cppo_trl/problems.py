@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from datasets import Dataset
 
-IO_MODES = ("stdin", "function")
+IO_MODES = ("stdin", "function", "assertions")
 
 
 class ProblemError(ValueError):
@@ -39,7 +39,9 @@ class TestCase:
 
     For the io mode "stdin", `input` is standard input and `output` the expected standard output.
     For "function", `input` holds one JSON value per line, one line per argument, and `output` is
-    one JSON value.
+    one JSON value. For "assertions", both are Python code in the program's namespace: `input`
+    runs before it (what it may take for granted; may be empty), `output` after it, and raises where
+    the program is wrong.
     """
 
     __test__ = False  # pytest would collect a class of this name
@@ -58,8 +60,11 @@ class Problem:
     """One programming problem with its tests.
 
     `id` is unique within a data set. `statement` may be empty for rows that are only verified,
-    never prompted with. `fn_name` is the function (or the method of a `class Solution`) to call,
-    required for the io mode "function" and absent otherwise. `time_limit` is in seconds and
+    never prompted with. `fn_name` is the function (or the method of a `class Solution`) to write,
+    absent for the io mode "stdin" and required otherwise: "function" calls it with each test's
+    arguments, "assertions" leaves that to each test's code. Prefer "function" where data will do:
+    then a program never meets what it is compared with (`cppo_trl.verifier.program` says what that
+    means for assertions). `time_limit` is in seconds and
     `memory_limit` in MB, each for one test; None leaves the verifier's default. `metadata` holds
     anything that JSON can hold and takes no part in hashing.
 
@@ -70,7 +75,7 @@ class Problem:
     id: str
     statement: str
     tests: tuple[TestCase, ...]
-    io_mode: Literal["stdin", "function"] = "stdin"
+    io_mode: Literal["stdin", "function", "assertions"] = "stdin"
     fn_name: str | None = None
     starter_code: str = ""
     time_limit: float | None = None
@@ -95,12 +100,18 @@ class Problem:
         object.__setattr__(self, "tests", tuple(self.tests))
         if self.io_mode not in IO_MODES:
             raise _refuse("io_mode", self.io_mode, f"one of {IO_MODES}")
-        if self.io_mode == "function":
+        if self.io_mode != "stdin":
             named = isinstance(self.fn_name, str) and self.fn_name.isidentifier()
             if not named or keyword.iskeyword(self.fn_name):
-                raise _refuse("fn_name", self.fn_name, "a Python name when io_mode is 'function'")
+                raise _refuse(
+                    "fn_name", self.fn_name, f"a Python name when io_mode is {self.io_mode!r}"
+                )
         elif self.fn_name is not None:
             raise _refuse("fn_name", self.fn_name, "None when io_mode is 'stdin'")
+        if self.io_mode == "assertions":
+            for index, test in enumerate(self.tests):
+                if not test.output.strip():
+                    raise _refuse(f"tests[{index}].output", test.output, "code with assertions")
         for name, kinds in (("time_limit", (int, float)), ("memory_limit", int)):
             value = getattr(self, name)
             number = isinstance(value, kinds) and not isinstance(value, bool)

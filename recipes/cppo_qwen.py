@@ -19,6 +19,13 @@ from pathlib import Path
 from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
 
 from cppo_trl import CodeVerifier, CPPOConfig, CPPOTrainer, Problem, RuleJudge
+from cppo_trl.benchmarks import (
+    BENCHMARKS,
+    BenchmarkError,
+    HubUnreachable,
+    find_overlap,
+    load_benchmark,
+)
 from cppo_trl.problems import problems_from_dataset, read_problems
 
 DEFAULT_CONFIG = Path(__file__).parent / "configs" / "qwen3.5-4b-base" / "cppo.yaml"
@@ -30,13 +37,25 @@ class RecipeArguments:
 
     problems: str = field(
         metadata={
-            "help": "Training problems: a JSONL file of `Problem.to_dict` rows, or the Hub id of a "
-            "data set with those columns (its split 'train')."
+            "help": "Training problems: a JSONL file of `Problem.to_dict` rows, a benchmark and "
+            "its split or version ('codecontests:train', 'livecodebench:v6'), or the Hub id of a "
+            "data set with the columns of such rows (its split 'train')."
         }
     )
     eval_problems: str | None = field(
         default=None,
         metadata={"help": "Problems of the evaluations during training, in the same forms."},
+    )
+    held_out: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "Problems that the result will be evaluated on, in the same forms; none of "
+            "them may be among the training problems."
+        },
+    )
+    allow_overlap: bool = field(
+        default=False,
+        metadata={"help": "Train even if evaluation problems are among the training problems."},
     )
     planner_adapter: str | None = field(
         default=None, metadata={"help": "Directory or Hub id of a planner to start from."}
@@ -68,12 +87,33 @@ class RecipeArguments:
 
 
 def load_problems(source: str) -> list[Problem]:
-    """Loads problems from a JSONL file or from the Hub."""
+    """Loads problems from a JSONL file, of a benchmark or from the Hub."""
+    name, _, part = source.partition(":")
+    if name in BENCHMARKS:
+        option = "version" if part in BENCHMARKS[name].files else "split"
+        try:
+            problems = load_benchmark(name, on_bad_row="skip", **({option: part} if part else {}))
+        except (BenchmarkError, HubUnreachable) as error:
+            raise SystemExit(f"{source}: {error}") from error
+        print(problems.describe())
+        return problems
     if Path(source).suffix == ".jsonl":
         return read_problems(source)
     from datasets import load_dataset
 
     return problems_from_dataset(load_dataset(source, split="train"))
+
+
+def refuse_overlap(train: Sequence[Problem], evaluation: Sequence[Problem], source: str) -> None:
+    """Stops where an evaluation problem is among the training problems."""
+    found = find_overlap(train, evaluation)
+    if found:
+        pairs = [f"{pair.evaluation_id} is {pair.train_id} ({pair.reason})" for pair in found]
+        shown = "; ".join(pairs[:5]) + ("; ..." if len(pairs) > 5 else "")
+        raise SystemExit(
+            f"{len(found)} problems of {source} are among the training problems: {shown}. Leave "
+            "them out of one of the two, or train on them nevertheless with --allow_overlap true"
+        )
 
 
 def import_function(path: str) -> Callable:
@@ -92,6 +132,14 @@ def main(recipe: RecipeArguments, args: CPPOConfig, model: ModelConfig) -> None:
         raise SystemExit(
             "eval_problems is given, but eval_strategy='no' never evaluates; use 'steps' or 'epoch'"
         )
+    train = load_problems(recipe.problems)
+    evaluation = load_problems(recipe.eval_problems) if recipe.eval_problems else None
+    if not recipe.allow_overlap:
+        held_out = {source: load_problems(source) for source in recipe.held_out}
+        if evaluation:
+            held_out[recipe.eval_problems] = evaluation
+        for source, problems in held_out.items():
+            refuse_overlap(train, problems, source)
     judge = RuleJudge(
         max_words=recipe.judge_max_words,
         check=import_function(recipe.judge_check) if recipe.judge_check else None,
@@ -113,8 +161,8 @@ def main(recipe: RecipeArguments, args: CPPOConfig, model: ModelConfig) -> None:
             judge=judge,
             verifier=verifier,
             args=args,
-            train_dataset=load_problems(recipe.problems),
-            eval_dataset=load_problems(recipe.eval_problems) if recipe.eval_problems else None,
+            train_dataset=train,
+            eval_dataset=evaluation,
             peft_config=get_peft_config(model),
             quantization_config=get_quantization_config(model),
             adapters={role: source for role, source in given.items() if source},

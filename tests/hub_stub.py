@@ -1,8 +1,8 @@
 """A small local Hub: takes models in commits and gives their files back, in memory.
 
 It speaks as much of the Hub's HTTP interface as `huggingface_hub` needs to create a model
-repository, upload a folder and download files. Every file goes into the commit itself, so there is
-no large-file storage.
+repository, upload a folder and download files, and `datasets` to read a data set's files. Every
+file goes into the commit itself, so there is no large-file storage.
 """
 
 from __future__ import annotations
@@ -10,11 +10,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 SHA = "0" * 40
 
@@ -52,6 +56,28 @@ def hub_stub() -> Iterator[HubStub]:
         server.server_close()
 
 
+def python(script, *arguments, hub, home):
+    """What a script prints, in a process of its own: the Hub's address is read at import."""
+    tests = Path(__file__).parent
+    result = subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        env={
+            **os.environ,
+            "HF_ENDPOINT": hub.url,
+            "HF_HOME": str(home),
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_OFFLINE": "0",
+            "NO_PROXY": "127.0.0.1",
+            "PYTHONPATH": os.pathsep.join([str(tests), str(tests.parent)]),
+        },
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stderr[-4000:]
+    return result.stdout
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -83,20 +109,43 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer({"errors": [], "warnings": []})  # the check of the model card
 
     def do_GET(self) -> None:
-        if match := re.match(r"/[^/]+/[^/]+/resolve/[^/]+/([^?]+)", self.path):
+        if match := re.match(r"(?:/datasets)?/[^/]+/[^/]+/resolve/[^/]+/([^?]+)", self.path):
             content = self.server.files.get(match[1])
             if content is None:
                 self._answer({}, status=404, headers={"X-Error-Code": "EntryNotFound"})
             else:
                 etag = hashlib.sha1(content).hexdigest()
-                self._answer(content, headers={"ETag": f'"{etag}"', "X-Repo-Commit": SHA})
+                headers = {"ETag": f'"{etag}"', "X-Repo-Commit": SHA}
+                wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+                if wanted:
+                    first, last = int(wanted[1]), int(wanted[2] or len(content) - 1)
+                    headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
+                    self._answer(content[first : last + 1], status=206, headers=headers)
+                else:
+                    self._answer(content, headers=headers)
         elif re.match(r"/api/models/[^/]+/[^/]+/tree/", self.path):
             self._answer([])
+        elif match := re.match(r"/api/datasets/[^/]+/[^/]+/tree/[^/?]+/?([^?]*)", self.path):
+            self._answer(self._tree(match[1]))
         else:
             siblings = [{"rfilename": path} for path in self.server.files]
-            self._answer({"id": self.server.repos[0], "sha": SHA, "siblings": siblings})
+            repo = self.server.repos[0] if self.server.repos else self.path.split("/", 3)[3]
+            self._answer({"id": repo, "sha": SHA, "siblings": siblings})
 
     do_HEAD = do_GET
+
+    def _tree(self, folder: str) -> list[dict]:
+        """What is directly in a folder."""
+        entries = {}
+        for path, content in self.server.files.items():
+            above, _, _ = path.rpartition("/")
+            if above == folder:
+                oid = hashlib.sha1(content).hexdigest()
+                entries[path] = {"type": "file", "path": path, "size": len(content), "oid": oid}
+            elif folder == "" or above.startswith(f"{folder}/"):
+                name = "/".join(above.split("/")[: folder.count("/") + 1 + bool(folder)])
+                entries[name] = {"type": "directory", "path": name, "size": 0, "oid": SHA}
+        return list(entries.values())
 
     def _answer(self, content, status: int = 200, headers: dict[str, str] | None = None) -> None:
         data = content if isinstance(content, bytes) else json.dumps(content).encode()

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
 
-from hub_stub import hub_stub
+from hub_stub import hub_stub, python
 from tiny_adapters import save_adapters
 
 TRAIN_AND_PUSH = """
@@ -67,28 +63,6 @@ for name, parameter in model.named_parameters():
     if role_of(name) == "planner":
         print("sum", parameter.double().sum().item())
 """
-
-
-def python(script, *arguments, hub, home):
-    """What a script prints, in a process of its own: the Hub's address is read at import."""
-    tests = Path(__file__).parent
-    result = subprocess.run(
-        [sys.executable, "-c", script, *map(str, arguments)],
-        env={
-            **os.environ,
-            "HF_ENDPOINT": hub.url,
-            "HF_HOME": str(home),
-            "HF_HUB_DISABLE_XET": "1",
-            "HF_HUB_OFFLINE": "0",
-            "NO_PROXY": "127.0.0.1",
-            "PYTHONPATH": os.pathsep.join([str(tests), str(tests.parent)]),
-        },
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert result.returncode == 0, result.stderr[-4000:]
-    return result.stdout
 
 
 @pytest.fixture(scope="module")

@@ -187,7 +187,7 @@ def test_a_refusal_names_the_value_and_what_is_allowed() -> None:
     with pytest.raises(ProblemError) as refusal:
         Problem.from_dict(ROW | {"io_mode": "file"}, "row 3")
     expected = "row 3, problem 'p1': field 'io_mode' is 'file'; it must be one of"
-    assert str(refusal.value) == f"{expected} ('stdin', 'function')"
+    assert str(refusal.value) == f"{expected} ('stdin', 'function', 'assertions')"
 
 
 def test_huge_values_do_not_flood_the_message() -> None:

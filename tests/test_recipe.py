@@ -135,3 +135,70 @@ def test_same_file_trains_a_hybrid_qwen3_5_with_its_default_config(
     for role in ("planner", "solver"):
         config = json.loads((tmp_path / "run" / role / "adapter_config.json").read_text())
         assert config["r"] == 32
+
+
+class Started(Exception):
+    """The trainer was made, so nothing was refused."""
+
+
+def problem(name: str, statement: str) -> Problem:
+    return Problem(name, statement, (TestCase("1", "1"),))
+
+
+@pytest.fixture
+def start(recipe, tmp_path, monkeypatch):
+    """Runs the recipe up to its trainer, on a training problem that is the evaluation's too."""
+
+    def stop(*args, **kwargs):
+        raise Started
+
+    monkeypatch.setattr(recipe, "CPPOTrainer", stop)
+    write_problems([problem("t", "Print the sum."), problem("u", "x")], tmp_path / "train.jsonl")
+    write_problems([problem("e", "print  the sum")], tmp_path / "evaluation.jsonl")
+    monkeypatch.chdir(tmp_path)
+
+    def run(*options):
+        arguments = ["--problems", "train.jsonl", "--output_dir", "run", *ON_CPU, *options]
+        recipe.main(*recipe.parse_arguments(arguments))
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--held_out", "evaluation.jsonl"),
+        ("--eval_problems", "evaluation.jsonl", "--eval_strategy", "steps", "--eval_steps", "1"),
+    ],
+)
+def test_the_recipe_refuses_to_train_on_evaluation_problems(options, start):
+    with pytest.raises(SystemExit) as refusal:
+        start(*options)
+    said = str(refusal.value)
+    assert "evaluation.jsonl" in said
+    assert "e is t (statement)" in said
+    assert "--allow_overlap true" in said
+
+
+def test_the_recipe_trains_on_evaluation_problems_if_told_to(start):
+    with pytest.raises(Started):
+        start("--held_out", "evaluation.jsonl", "--allow_overlap", "true")
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("livecodebench:v6", "test6.jsonl"),
+        ("apps:train", "train.jsonl"),
+        ("apps:v6", "train, test"),
+    ],
+)
+def test_the_recipe_takes_a_benchmark_with_its_split_or_version(source, said, start):
+    with pytest.raises(SystemExit, match=said):  # there is no Hub here
+        start("--held_out", source)
+
+
+def test_the_recipe_trains_where_nothing_overlaps(start, tmp_path):
+    write_problems([problem("e", "Print the product.")], tmp_path / "evaluation.jsonl")
+    with pytest.raises(Started):
+        start("--held_out", "evaluation.jsonl")

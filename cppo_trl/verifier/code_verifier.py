@@ -21,6 +21,7 @@ from cppo_trl.problems import Problem, TestCase
 from cppo_trl.verifier.compare import COMPARE_MODES, outputs_match, parse_json, values_match
 from cppo_trl.verifier.engine import CompileError, Engine, Limits, ProgramVanished, Run
 from cppo_trl.verifier.extract import extract_code
+from cppo_trl.verifier.messages import ASSERTIONS
 from cppo_trl.verifier.pool import EngineError
 from cppo_trl.verifier.prelude import PRELUDES
 from cppo_trl.verifier.prepare import Prepared, prepare
@@ -55,8 +56,8 @@ class CodeVerifier:
             one, where it is above 1).
         checker: says whether an output is right, for problems with several right ones: takes the
             problem, the test and the output (JSON text for a function), gives True, False, or None
-            to leave it to `compare`. It runs in this process, in several threads, on what an
-            untrusted program printed; what it raises is passed on.
+            to leave it to `compare`; it is not asked about assertions. It runs in this process, in
+            several threads, on what an untrusted program printed; what it raises is passed on.
         prelude: "lcb" imports what LiveCodeBench's grader imports before each program; None
             nothing (functions get the common names in any case).
         cache_size: verdicts remembered, so that a program met again is not run again; 0 for none.
@@ -335,6 +336,7 @@ class CodeVerifier:
                 prepared.fn_name,
                 fresh,
                 self._prelude,
+                prepared.test_code,
             )
             try:
                 with closing(runs):
@@ -376,12 +378,15 @@ class CodeVerifier:
 
     def _failure(self, run: Run, prepared: Prepared, index: int) -> tuple[Status, str] | None:
         """What is wrong with a run on the test of that index, None when nothing is."""
+        has_assertions = prepared.fn_name == ASSERTIONS
         if run.failure is not None:
+            if has_assertions and run.message.startswith("AssertionError"):
+                return Status.WRONG_ANSWER, run.message
             return run.failure, run.message
         output = run.output.decode("utf-8", "surrogateescape")
         expected, is_value = prepared.expected[index], prepared.fn_name is not None
         right = None
-        if self.checker is not None:
+        if self.checker is not None and not has_assertions:
             problem = prepared.problem
             right = self.checker(problem, problem.tests[index], output)
             if not isinstance(right, (bool, type(None))):
@@ -394,7 +399,8 @@ class CodeVerifier:
             try:
                 right = values_match(self.compare, expected, parse_json(output))
             except ValueError:
-                return Status.WRONG_ANSWER, run.message or "the program ended without a result"
+                ended = "before its assertions did" if has_assertions else "without a result"
+                return Status.WRONG_ANSWER, run.message or f"the program ended {ended}"
         if right:
             return None
         wanted = reprlib.repr(expected) if is_value else _short(expected)

@@ -20,7 +20,8 @@ What the isolation covers:
 - One kill ends a program, as it can have no other process; it dies with its zygote, and that with
   this process.
 - Nothing that the program prints, returns, exits with or does to its interpreter can claim a pass:
-  only the right outputs with exit code 0 count.
+  only the right outputs with exit code 0 count (but assertions can be fooled on purpose, as
+  `program.py` says).
 
 What it does NOT cover:
 - A hole in the kernel behind an allowed system call.
@@ -120,12 +121,16 @@ class Engine:
         fn_name: str | None = None,
         fresh: bool = False,
         prelude: str = "",
+        test_code: str = "",
     ) -> Iterator[Run]:
         """Runs the program on each input, in order, and gives a `Run` for each as it ends.
 
-        For a function, an input holds one JSON value per line. The tests share a process unless
-        `fresh`, as long as they end with exit code 0. A failure is the last that is given. Close
-        the iterator to stop early. `prelude` is run before the program, in its namespace.
+        For a function, an input holds one JSON value per line; for `ASSERTIONS`, three: the code
+        to run before and after the program, and what is the result if nothing is raised. The tests
+        share a process unless `fresh`, as long as they end with exit code 0. A failure is the last
+        that is given. Close the iterator to stop early. `prelude` is run before the program, in its
+        namespace.
+        `test_code` is what the inputs hold of Python code, whose modules are made ready too.
 
         Raises:
             CompileError: the program does not compile.
@@ -133,7 +138,7 @@ class Engine:
             EngineError: a process could not be started or was lost, `close` was called.
             SandboxError: programs cannot be kept in on this machine.
         """
-        imported = imported_modules(program)
+        imported = imported_modules(program) | imported_modules(test_code)
         zygote = self._take(needs_site_packages(imported))
         conversation = _Conversation(zygote, limits, len(inputs))
         try:

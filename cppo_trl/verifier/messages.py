@@ -19,6 +19,7 @@ from typing import Any
 # standard error that follow.
 HEADER = struct.Struct("<c7q")
 READY, TEST, INVALID, TROUBLE, END = b"R", b"T", b"X", b"!", b"E"
+ASSERTIONS = "assert"  # for a function's name, which a keyword never is: the input is code to run
 ENDED, CPU_LIMIT, WALL_LIMIT, MEMORY_LIMIT = range(4)  # why a test came to its end
 
 CANNOT_LOCK, CANNOT_COMPILE = 100, 101  # exit codes of a child that has not run the program yet

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import secrets
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 from cppo_trl.problems import Problem, ProblemError
 from cppo_trl.verifier.compare import parse_json
 from cppo_trl.verifier.engine import MB, Limits
+from cppo_trl.verifier.messages import ASSERTIONS
 
 # No program gets that far, and in smaller units these still fit the system's own numbers.
 MOST_SECONDS, MOST_MB = 1e5, 1 << 30
@@ -19,14 +22,16 @@ MOST_SECONDS, MOST_MB = 1e5, 1 << 30
 class Prepared:
     """One problem, ready to run.
 
-    `digest` tells apart all that a verdict depends on; `failures` counts for each test the programs
-    that it failed.
+    `fn_name` is the function that the engine is to call, or `ASSERTIONS`; `test_code` is the Python
+    code in the tests. `digest` tells apart all that a verdict depends on; `failures` counts for
+    each test the programs that it failed.
     """
 
     problem: Problem
     inputs: tuple[bytes, ...]
     expected: tuple[Any, ...]  # text, or for a function values of JSON data
     fn_name: str | None
+    test_code: str
     limits: Limits
     digest: bytes
     failures: Counter[int] = field(default_factory=Counter)
@@ -44,15 +49,24 @@ def prepare(problem: Problem, defaults: Limits, whole: bool = False) -> Prepared
         ProblemError: an argument or a result of a function problem is not JSON.
     """
     is_function = problem.io_mode == "function"
+    has_assertions = problem.io_mode == "assertions"
+    inputs: list[str] = []
     expected: list[Any] = []
     digest = hashlib.blake2b(digest_size=32)
     for index, test in enumerate(problem.tests):
         if is_function:
             for line in filter(str.strip, test.input.split("\n")):
                 _json(problem, index, "input", line)
-        expected.append(
-            _json(problem, index, "output", test.output) if is_function else test.output
-        )
+        if has_assertions:
+            # Only who runs the code to its end is given this back.
+            token = secrets.token_hex(16)
+            inputs.append("\n".join(map(json.dumps, (test.input, test.output, token))))
+            expected.append(token)
+        else:
+            inputs.append(test.input)
+            expected.append(
+                _json(problem, index, "output", test.output) if is_function else test.output
+            )
         for text in (test.input, test.output):
             data = text.encode("utf-8", "surrogatepass")
             digest.update(b"%d:" % len(data) + data)
@@ -63,14 +77,17 @@ def prepare(problem: Problem, defaults: Limits, whole: bool = False) -> Prepared
         memory=min(problem.memory_limit or defaults.memory, MOST_MB),
         output=min(output, MOST_MB),
     )
-    digest.update(repr((problem.fn_name, limits)).encode())
+    digest.update(repr((problem.io_mode, problem.fn_name, limits)).encode())
     if whole:
         digest.update(repr(problem.to_dict()).encode("utf-8", "surrogatepass"))
     return Prepared(
         problem,
-        inputs=tuple(test.input.encode("utf-8", "surrogatepass") for test in problem.tests),
+        inputs=tuple(text.encode("utf-8", "surrogatepass") for text in inputs),
         expected=tuple(expected),
-        fn_name=problem.fn_name,
+        fn_name=ASSERTIONS if has_assertions else problem.fn_name,
+        test_code="\n".join(f"{test.input}\n{test.output}" for test in problem.tests)
+        if has_assertions
+        else "",
         limits=limits,
         digest=digest.digest(),
     )

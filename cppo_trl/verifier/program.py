@@ -7,6 +7,14 @@ a test is an end of the process, with the exit code that the program alone would
 
 Nothing here is out of the program's reach, and need not be: all that it could forge is that it
 ended well, which `os._exit(0)` says as well, and answers are compared elsewhere.
+
+Assertions are the exception: they are checked in the program's own process. Their code comes with a
+random token, both read before the program runs and gone from the descriptor by then, and the token
+is given back after the last assertion: a program that ends before, in whatever way and with
+whatever exit code, does not know it. What a program can still do, if it is written to:
+- find the token in the frames of its callers and give it back itself;
+- change what assertions mean: results with an `__eq__` that always agrees, names of modules or
+  builtins that the tests use. The benchmarks' own graders have no answer to this either.
 """
 
 from __future__ import annotations
@@ -27,6 +35,7 @@ import types
 from collections.abc import Mapping
 from typing import Any
 
+from cppo_trl.verifier.messages import ASSERTIONS
 from cppo_trl.verifier.source import FILE, RETURN, TopLevelReturn, compile_program
 from cppo_trl.verifier.streams import install_open, reset_standard_streams
 
@@ -52,6 +61,8 @@ if __name__ == "__main__":
 """
 
 _leave, _close_range = os._exit, os.closerange
+# What a program puts in the place of these is not what is called here.
+_execute, _compile, _from_json, _to_json = exec, compile, json.loads, json.dumps
 
 
 def install_builtins() -> None:
@@ -101,7 +112,7 @@ def run(
 
     Args:
         code: of the program.
-        fn_name: the function to call, None for standard input and output.
+        fn_name: the function to call, None for standard input and output, or `ASSERTIONS`.
         provided: what its namespace begins with.
         first_copy: where the copies of the descriptors 0 to 2, or 3, begin: a test that closes
             them, as `open(0).read()` does, does not leave the next one without.
@@ -266,9 +277,12 @@ def _run_function(code: types.CodeType, name: str, provided: Mapping[str, Any]) 
     with open(
         RESULT, encoding="utf-8", errors="surrogatepass", newline="\n", closefd=False
     ) as file:
-        arguments = [json.loads(line) for line in file if line.strip()]
+        arguments = [_from_json(line) for line in file if line.strip()]
     os.ftruncate(RESULT, 0)
     names = _new_module("solution", provided)
+    if name == ASSERTIONS:
+        _run_with_assertions(code, names, *arguments)
+        return 0
     exec(code, names)
     holder = names.get("Solution")
     if isinstance(holder, type) and hasattr(holder, name):
@@ -284,10 +298,24 @@ def _run_function(code: types.CodeType, name: str, provided: Mapping[str, Any]) 
     except (TypeError, ValueError, RecursionError) as error:
         _write(2, f"\n{error}".encode("utf-8", "replace"))
         return 0  # the run is fine, its answer is nothing that could be right
+    _leave_result(text)
+    return 0
+
+
+def _run_with_assertions(
+    code: types.CodeType, names: dict[str, Any], before: str, after: str, token: str
+) -> None:
+    """Runs the program between two pieces of test code; leaves the token if all end well."""
+    _execute(_compile(before, "tests", "exec", dont_inherit=True), names)
+    _execute(code, names)
+    _execute(_compile(after, "tests", "exec", dont_inherit=True), names)
+    _leave_result(_to_json(token).encode("ascii"))
+
+
+def _leave_result(text: bytes) -> None:
     os.lseek(RESULT, 0, os.SEEK_SET)
     os.ftruncate(RESULT, 0)
     _write(RESULT, text)
-    return 0
 
 
 def _plain(value: object) -> Any:
