@@ -26,7 +26,7 @@ from cppo_trl.rollouts import RolloutPolicy
 from cppo_trl.verifier import COMPARE_MODES, CodeVerifier, SandboxError, Status, Verdict
 
 PACKAGE = Path(cppo_trl.__file__).parent
-COMMANDS = ("show", "merge", "verify", "quickstart")
+COMMANDS = ("show", "merge", "verify", "benchmark", "quickstart")
 
 
 @pytest.fixture
