@@ -1023,8 +1023,7 @@ NAMES = [
         "type hints of an own class",
         """
         from __future__ import annotations
-        import sys
-from dataclasses import dataclass
+        from dataclasses import dataclass
         import typing
         @dataclass
         class Pair:
@@ -1152,8 +1151,7 @@ LANGUAGE = [
     script(
         "match on a class",
         """
-        import sys
-from dataclasses import dataclass
+        from dataclasses import dataclass
         @dataclass
         class Pair:
             a: int
