@@ -26,6 +26,7 @@ class MemoryWatch:
         self._children = children
         self._group = group
         self._statm: int | None = None
+        self._kills = 0
 
     def begin(self, resident: int, memory: int, output: int) -> None:
         """Gets ready for the next child.
@@ -36,7 +37,6 @@ class MemoryWatch:
         """
         self._resident, self._memory = resident, memory
         if self._group is not None:
-            self._kills = self._group.kills()
             with contextlib.suppress(OSError):  # what is in use already cannot be taken back
                 files = FILE_COPIES * output
                 self._group.limit(2 * resident + memory + files + GROUP_EXTRA)
@@ -62,5 +62,8 @@ class MemoryWatch:
         return max(0, usage.ru_maxrss - self._resident // 1024)
 
     def has_killed(self) -> bool:
-        """Whether the group's limit has killed the child."""
-        return self._group is not None and self._group.kills() > self._kills
+        """Whether the group's limit has killed a child since this was asked last."""
+        if self._group is None:
+            return False
+        before, self._kills = self._kills, self._group.kills()
+        return self._kills > before

@@ -15,16 +15,16 @@ from functools import lru_cache
 # late. Each module makes every fork dearer.
 PRELOADED = tuple(
     """
-    __future__ array bisect collections contextlib copy encodings.ascii encodings.latin_1 functools
-    heapq io itertools linecache locale math operator os random re string struct sys threading time
-    traceback types typing warnings
+    __future__ bisect collections functools heapq io itertools json math operator os re string sys
+    time typing
     """.split()
 )
 # And where children can open no files, so that there is no other time for them.
 PRELOADED_BLIND = tuple(
     """
-    _strptime abc cmath concurrent.futures.thread copyreg dataclasses datetime decimal enum
-    fractions inspect json numbers pathlib pickle queue statistics textwrap
+    _strptime abc array cmath concurrent.futures.thread contextlib copy copyreg dataclasses datetime
+    decimal encodings.ascii encodings.latin_1 enum fractions inspect linecache locale numbers
+    pathlib pickle queue random statistics struct textwrap threading traceback types warnings
     """.split()
 )
 # Loaded when the first program asks: free of effects at import, and safe to fork after; the last

@@ -15,7 +15,6 @@ import gc
 import importlib
 import math
 import os
-import random
 import resource
 import signal
 import sys
@@ -227,8 +226,8 @@ class Zygote:
             own = [number for number in files if number <= program.RESULT]
             for number in own:
                 os.dup2(self._first_copy + number, number)
-            if "random" in job["code"]:
-                random.seed()
+            if "random" in job["code"] and "random" in sys.modules:
+                sys.modules["random"].seed()
             for name in job["late"]:
                 try:
                     importlib.import_module(name)
