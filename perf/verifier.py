@@ -54,10 +54,10 @@ def main():  # {}
 if __name__ == "__main__":
     main()
 """
-SHORT, MEDIUM = (TYPICAL.replace("SIZE", str(size)) for size in (40, 105))
+SHORTER, SHORT = (TYPICAL.replace("SIZE", str(size)) for size in (40, 105))
 KINDS = {
     "a short program": SHORT,
-    "a longer program": MEDIUM,
+    "a shorter program": SHORTER,
     "one line, where only fixed costs are left": ONE_LINE,
 }
 Way = Callable[[Problem, list[str]], list[bool]]
@@ -89,7 +89,7 @@ def main() -> None:
     print("CPU time for each test, by tests a program")
     with Verifier(1) as shared:
         for tests in (1, 2, 5, 10, 50):
-            programs = [SHORT.format(n) for n in range(args.programs)]
+            programs = [SHORTER.format(n) for n in range(args.programs)]
             cost = min(cpu_per_test(shared.passes, programs, tests) for _ in range(2))
             print(f"{tests:10} tests{cost * 1e3:10.2f} ms")
 
@@ -185,7 +185,7 @@ def cpu_per_test(way: Way, programs: list[str], tests: int) -> float:
 def throughput(shared: Verifier, programs: int, tests: int) -> float:
     """Tests a second."""
     start = time.monotonic()
-    assert all(shared.passes(make_problem(tests), [SHORT.format(n) for n in range(programs)]))
+    assert all(shared.passes(make_problem(tests), [SHORTER.format(n) for n in range(programs)]))
     return programs * tests / (time.monotonic() - start)
 
 
