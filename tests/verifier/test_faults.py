@@ -84,7 +84,7 @@ def test_a_full_disk_loses_no_verdict(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
     )
-    assert done.stderr == ""
+    assert "Traceback" not in done.stderr, done.stderr  # missing layers are told of
     assert done.stdout.split() == ["pass"] * 20 + ["wrong_answer", "runtime_error"]
 
 
@@ -146,13 +146,16 @@ def test_two_trainers_do_not_disturb_each_other() -> None:
 
 def test_twenty_thousand_programs_leave_no_memory_descriptor_or_process_behind() -> None:
     def held() -> tuple[int, list[int], int]:
-        """MB that this process and those from it hold, their number, open descriptors of each."""
+        """MB that this process and those from it hold, open descriptors of those that can be seen
+        into, and their number.
+        """
         pids = [os.getpid()]
         for pid in pids:
             for file in Path(f"/proc/{pid}/task").glob("*/children"):
                 pids += map(int, file.read_text().split())
         pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids)
-        return pages // 256, [len(os.listdir(f"/proc/{pid}/fd")) for pid in pids], len(pids)
+        seen = [pid for pid in pids if os.access(f"/proc/{pid}/fd", os.R_OK)]
+        return pages // 256, [len(os.listdir(f"/proc/{pid}/fd")) for pid in seen], len(pids)
 
     kinds = (RIGHT, "1 / 0", "print(3)", "(", RIGHT, "import os; os._exit(0)", RIGHT, "exit(1)")
     with CodeVerifier(workers=2, cache_size=100) as verifier:
