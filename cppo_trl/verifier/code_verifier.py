@@ -6,33 +6,27 @@ import asyncio
 import hashlib
 import math
 import os
-import reprlib
 import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, CancelledError, Future, ThreadPoolExecutor, wait
-from contextlib import closing
 from functools import lru_cache, partial
 from types import TracebackType
 from typing import Any
 
-from cppo_trl.problems import Problem, TestCase
-from cppo_trl.verifier.compare import COMPARE_MODES, outputs_match, parse_json, values_match
-from cppo_trl.verifier.engine import CompileError, Engine, Limits, ProgramVanished, Run
+from cppo_trl.problems import Problem
+from cppo_trl.verifier.compare import COMPARE_MODES
+from cppo_trl.verifier.engine import Engine, Limits
 from cppo_trl.verifier.extract import extract_code
-from cppo_trl.verifier.messages import ASSERTIONS
+from cppo_trl.verifier.grading import ATTEMPTS, PAUSE, Checker, Grader
 from cppo_trl.verifier.pool import EngineError
 from cppo_trl.verifier.prelude import PRELUDES
 from cppo_trl.verifier.prepare import Prepared, prepare
 from cppo_trl.verifier.verdict import Status, Verdict
 
-Checker = Callable[[Problem, TestCase, str], bool | None]
 Completion = str | Sequence[Mapping[str, Any]]  # text, or chat messages
 
-ATTEMPTS = 3
-PAUSE = 0.1  # seconds before another attempt, times the attempts made
-LONGEST_RESULT = 400  # times the expected one (1e308 has 309 digits); others are not looked at
 PREPARED_PROBLEMS = 32  # kept ready to run; training goes through few problems at a time
 
 
@@ -65,7 +59,7 @@ class CodeVerifier:
             more, more is allowed.
         unsafe: run programs even where system calls cannot be filtered (seccomp); they can then do
             what this user can.
-        fresh_process: a process for each test, at about six times the cost; otherwise a program's
+        fresh_process: a process for each test, at about five times the cost; otherwise a program's
             tests share one while they pass, and a later failure counts only if a fresh one
             confirms it.
         all_tests: go on after a failure, to tell how each test went; otherwise a failure ends a
@@ -109,7 +103,6 @@ class CodeVerifier:
             raise ValueError(f"prelude is {prelude!r}; it must be None or one of {(*PRELUDES,)}")
         self.workers = workers
         self.prelude = prelude
-        self._prelude = PRELUDES.get(prelude, "")
         self.tolerance = tolerance
         self.checker = checker
         self.compare = compare
@@ -117,6 +110,9 @@ class CodeVerifier:
         self.unsafe = unsafe
         self.fresh_process = fresh_process
         self.all_tests = all_tests
+        self._grader = Grader(
+            compare, tolerance, checker, PRELUDES.get(prelude, ""), fresh_process, all_tests
+        )
         defaults = Limits(time_limit, memory_limit, output_limit)
         self._prepared = lru_cache(PREPARED_PROBLEMS)(
             partial(prepare, defaults=defaults, whole=checker is not None)
@@ -209,7 +205,7 @@ class CodeVerifier:
         programs = [extract_code(_text(completion)) for completion in completions]
         found = [index for index, program in enumerate(programs) if program is not None]
         verdicts = [
-            self._unrun(Status.NO_CODE, len(problem.tests), "no code in the completion")
+            self._grader.unrun(Status.NO_CODE, len(problem.tests), "no code in the completion")
             for problem, _ in pairs
         ]
         run = self.verify_many(
@@ -298,19 +294,19 @@ class CodeVerifier:
     ) -> Verdict:
         order = range(len(prepared.inputs))
         if not program.strip():
-            return self._unrun(Status.NO_CODE, len(order), "the program is empty")
+            return self._grader.unrun(Status.NO_CODE, len(order), "the program is empty")
         if failed_first:
             order = sorted(order, key=lambda index: -prepared.failures[index])
         for attempt in range(ATTEMPTS):
             time.sleep(PAUSE * attempt)
             self._check_open()
             try:
-                verdict = self._attempt(prepared, program, order)
+                verdict = self._grader.grade(self._engine, prepared, program, order)
                 break
             except EngineError as error:
                 message = str(error)
         else:
-            return self._unrun(Status.INFRASTRUCTURE, len(order), message)
+            return self._grader.unrun(Status.INFRASTRUCTURE, len(order), message)
         with self._lock:
             if verdict.first_failed is not None:
                 prepared.failures[verdict.first_failed] += 1
@@ -318,93 +314,6 @@ class CodeVerifier:
             while len(self._cache) > self.cache_size:
                 self._cache.popitem(last=False)
         return verdict
-
-    def _attempt(self, prepared: Prepared, program: str, order: Sequence[int]) -> Verdict:
-        """The verdict from running the tests in that order; raises `EngineError`."""
-        total, fresh = len(order), self.fresh_process
-        cpu = [0.0] * total  # seconds of each test
-        statuses: dict[int, Status] = {}
-        messages: dict[int, str] = {}
-        peak, at, vanished = 0.0, 0, 0
-        while at < total and (self.all_tests or not messages):
-            start, failure = at, None
-            rest = order[start:]
-            runs = self._engine.run(
-                program,
-                [prepared.inputs[index] for index in rest],
-                prepared.limits,
-                prepared.fn_name,
-                fresh,
-                self._prelude,
-                prepared.test_code,
-            )
-            try:
-                with closing(runs):
-                    for index, run in zip(rest, runs, strict=True):
-                        cpu[index], peak = run.cpu_seconds, max(peak, run.peak_memory)
-                        failure = self._failure(run, prepared, index)
-                        if failure is not None:
-                            break
-                        statuses[index] = Status.PASS
-                        at, vanished = at + 1, 0
-            except CompileError as error:
-                return self._unrun(Status.COMPILE_ERROR, total, str(error))
-            except ProgramVanished as error:
-                vanished += 1
-                if vanished < ATTEMPTS:  # it may have been someone else's doing
-                    time.sleep(PAUSE * vanished)
-                    continue
-                failure = Status.RUNTIME_ERROR, str(error)
-            if failure is None:
-                break
-            if not (fresh or at == start or vanished):
-                # An earlier test in the same process may be to blame, so the failure counts only
-                # if it comes again in a fresh one. Memory is measured at the end of a process.
-                if failure[0] is Status.MEMORY_LIMIT:
-                    at, fresh, peak = start, True, 0.0
-                continue
-            statuses[order[at]], messages[order[at]] = failure
-            at, vanished = at + 1, 0
-        passed = sum(status is Status.PASS for status in statuses.values())
-        told = tuple(statuses[index] for index in range(total)) if self.all_tests else ()
-        if not messages:
-            return Verdict(Status.PASS, passed, total, None, sum(cpu), "", peak, told)
-        first = min(messages)
-        return Verdict(statuses[first], passed, total, first, sum(cpu), messages[first], peak, told)
-
-    def _unrun(self, status: Status, total: int, message: str) -> Verdict:
-        told = (status,) * total if self.all_tests else ()
-        return Verdict(status, 0, total, message=message, test_statuses=told)
-
-    def _failure(self, run: Run, prepared: Prepared, index: int) -> tuple[Status, str] | None:
-        """What is wrong with a run on the test of that index, None when nothing is."""
-        has_assertions = prepared.fn_name == ASSERTIONS
-        if run.failure is not None:
-            if has_assertions and run.message.startswith("AssertionError"):
-                return Status.WRONG_ANSWER, run.message
-            return run.failure, run.message
-        output = run.output.decode("utf-8", "surrogateescape")
-        expected, is_value = prepared.expected[index], prepared.fn_name is not None
-        right = None
-        if self.checker is not None and not has_assertions:
-            problem = prepared.problem
-            right = self.checker(problem, problem.tests[index], output)
-            if not isinstance(right, (bool, type(None))):
-                raise TypeError(f"checker gave {right!r}; it must give True, False or None")
-        if right is None and not is_value:
-            right = outputs_match(self.compare, expected, output, self.tolerance)
-        elif right is None:
-            if len(output) > LONGEST_RESULT * len(prepared.problem.tests[index].output):
-                return Status.WRONG_ANSWER, f"the result is {len(output)} characters long"
-            try:
-                right = values_match(self.compare, expected, parse_json(output))
-            except ValueError:
-                ended = "before its assertions did" if has_assertions else "without a result"
-                return Status.WRONG_ANSWER, run.message or f"the program ended {ended}"
-        if right:
-            return None
-        wanted = reprlib.repr(expected) if is_value else _short(expected)
-        return Status.WRONG_ANSWER, f"got {_short(output)}, expected {wanted}"
 
 
 def available_cores() -> int:
@@ -441,10 +350,6 @@ def _text(completion: Completion) -> str:
     if content is None or isinstance(content, str):  # a call of a tool has none
         return content or ""
     return "".join(part.get("text", "") for part in content)
-
-
-def _short(value: str) -> str:
-    return repr(value if len(value) <= 60 else value[:57] + "...")
 
 
 def _bar(shown: bool, total: int, known: int) -> Any:

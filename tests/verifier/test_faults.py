@@ -213,7 +213,7 @@ KEPT = {
     "print(sum(map(int, sys.stdin[0].split())))\nsys.stdout.close()\nraise SystemExit",
     "closed descriptors": "import os\nx = os.read(0, 99).split()\n"
     "os.write(1, b'%d' % sum(map(int, x)))\nfor n in range(3): os.close(n)\nraise SystemExit",
-    "closed pipes to the zygote": "import os\nfor n in range(3, 64): "
+    "other descriptors": "import os\nfor n in range(3, 64): "
     "\n  try: os.close(n)\n  except OSError: pass",
     "names": "assert 'y' not in globals()\ny = 1",
 }
