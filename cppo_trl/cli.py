@@ -12,9 +12,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
-from . import __version__
+from .command_options import command_parser
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,226 +31,17 @@ class CommandError(Exception):
         self.status = status
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command with `argv` (by default the process's own) and returns its exit status."""
-    parser = _parser()
+    parser = command_parser()
     args, args.unknown = parser.parse_known_args(argv)
     if args.unknown and args.command != "quickstart":
         parser.error(f"unrecognized arguments: {' '.join(args.unknown)}")
-    run: Callable[[argparse.Namespace], int] = args.run
     try:
-        return run(args)
+        return _COMMANDS[args.run](args)
     except CommandError as error:
         print(f"cppo-trl {args.command}: {error}", file=sys.stderr)
         return error.status
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="cppo-trl",
-        description="Coordinated Pass@K Policy Optimization (arXiv 2605.27000) on TRL.",
-    )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-
-    show = commands.add_parser(
-        "show",
-        help="plan and solve one problem with a trained policy",
-        description="Shows what a trained policy makes of one problem, with the verdicts.",
-    )
-    show.add_argument(
-        "--policy", required=True, metavar="DIR", help="directory or Hub id of a saved policy"
-    )
-    show.add_argument(
-        "--problems",
-        required=True,
-        type=Path,
-        metavar="FILE",
-        help="problems, one JSON object a line",
-    )
-    show.add_argument(
-        "--index", type=int, default=0, metavar="I", help="which problem, from 0 (default: 0)"
-    )
-    show.add_argument(
-        "--base-model", metavar="ID", help="id or path of the base (default: the one in the policy)"
-    )
-    show.add_argument("--seed", type=int, default=0, help="seed of the sampling (default: 0)")
-    show.set_defaults(run=_show)
-
-    merge = commands.add_parser(
-        "merge",
-        help="merge a role into its base",
-        description="Saves one role, merged into its base, as a plain checkpoint.",
-    )
-    merge.add_argument(
-        "--policy", required=True, metavar="DIR", help="directory or Hub id of a saved policy"
-    )
-    merge.add_argument("--role", required=True, choices=("planner", "solver"))
-    merge.add_argument(
-        "--output",
-        required=True,
-        type=Path,
-        metavar="DIR",
-        help="where the checkpoint goes (a new directory)",
-    )
-    merge.add_argument(
-        "--base-model", metavar="ID", help="id or path of the base (default: the one in the policy)"
-    )
-    merge.set_defaults(run=_merge)
-
-    verify = commands.add_parser(
-        "verify",
-        help="run programs on the tests of their problems",
-        description="Runs each program on the tests of its problem, isolated, and writes one "
-        "verdict a line, in the order of the programs.",
-    )
-    verify.add_argument(
-        "--problems",
-        required=True,
-        type=Path,
-        metavar="FILE",
-        help="problems, one JSON object a line: id, tests (a list of input and output), and where "
-        "needed fn_name, starter_code, time_limit, memory_limit",
-    )
-    verify.add_argument(
-        "--programs",
-        required=True,
-        type=Path,
-        metavar="FILE",
-        help="programs, one JSON object a line: problem_id, code",
-    )
-    verify.add_argument(
-        "--output", required=True, type=Path, metavar="FILE", help="where the verdicts go"
-    )
-    verify.add_argument(
-        "--compare",
-        default=argparse.SUPPRESS,
-        metavar="MODE",
-        help="what counts as the expected output: lcb, codecontests, apps, exact or tokens; the "
-        "table stands in cppo_trl.verifier.compare (default: lcb)",
-    )
-    verify.add_argument(
-        "--workers",
-        default=argparse.SUPPRESS,
-        type=int,
-        metavar="N",
-        help="programs run at a time (default: all cores)",
-    )
-    verify.add_argument(
-        "--time-limit",
-        default=argparse.SUPPRESS,
-        type=float,
-        metavar="S",
-        help="CPU seconds for one test, where the problem sets none (default: 6)",
-    )
-    verify.add_argument(
-        "--memory-limit",
-        default=argparse.SUPPRESS,
-        type=int,
-        metavar="MB",
-        help="memory for one test, where the problem sets none (default: 1024)",
-    )
-    verify.add_argument(
-        "--fresh-process",
-        default=argparse.SUPPRESS,
-        action="store_true",
-        help="a process for each test; without, a program's tests share one while they pass",
-    )
-    verify.add_argument(
-        "--all-tests",
-        default=argparse.SUPPRESS,
-        action="store_true",
-        help="go on after a failure, and write test_statuses, how each test went",
-    )
-    verify.set_defaults(run=_verify)
-
-    _add_benchmark(commands)
-
-    doctor = commands.add_parser(
-        "doctor",
-        help="say how well programs are isolated on this machine",
-        description="Probes each layer of the verifier's isolation, tries it with programs, and "
-        "says what to do about what is missing. Exit status 1 if programs should not be run here.",
-    )
-    doctor.set_defaults(run=_doctor)
-
-    quickstart = commands.add_parser(
-        "quickstart",
-        help="train and measure the coordination gap (in a checkout)",
-        description="Runs recipes/quickstart.py of the checkout that this package comes from. "
-        "Other arguments are passed on to it.",
-    )
-    quickstart.set_defaults(run=_quickstart)
-    return parser
-
-
-def _add_benchmark(commands: Any) -> None:
-    benchmark = commands.add_parser(
-        "benchmark",
-        help="list benchmarks, or check one by its own solutions",
-        description="Says which benchmarks there are, and runs programs known to be right.",
-    )
-    actions = benchmark.add_subparsers(dest="action", metavar="ACTION", required=True)
-    listed = actions.add_parser("list", help="a table of the benchmarks")
-    listed.set_defaults(run=_benchmark_list)
-    check = actions.add_parser(
-        "check",
-        help="list the problems where known-good solutions fail",
-        description="Runs known-good solutions through the verifier, lists the problems where they "
-        "fail and writes one row for each problem. Exit status 0, whatever is found.",
-    )
-    check.set_defaults(run=_benchmark_check)
-    check.add_argument("--benchmark", required=True, metavar="NAME", help="see benchmark list")
-    check.add_argument(
-        "--output", required=True, type=Path, metavar="FILE", help="where the rows go"
-    )
-    check.add_argument(
-        "--solutions",
-        type=Path,
-        metavar="FILE",
-        help="programs known to be right, one JSON object a line: problem_id, code "
-        "(default: the benchmark's own)",
-    )
-    check.add_argument(
-        "--max-solutions", type=int, metavar="N", help="programs for a problem (default: all)"
-    )
-    check.add_argument(
-        "--path", metavar="P", help="a file or a folder as on the Hub (default: the Hub)"
-    )
-    for name, metavar, said in (
-        ("split", "SPLIT", "train, test, ... (default: the benchmark's)"),
-        (
-            "version",
-            "VERSION",
-            "release_v6, v6, v4_v6, ..., of LiveCodeBench; full or sanitized, of MBPP",
-        ),
-        ("start-date", "DAY", "first day, as in 2024-08-31"),
-        ("end-date", "DAY", "last day"),
-    ):
-        check.add_argument(f"--{name}", metavar=metavar, help=said)
-    for name in ("difficulty", "platform", "io-mode", "ids"):
-        check.add_argument(f"--{name}", nargs="+", metavar="X", help="only these (default: all)")
-    for name in ("fewest-tests", "most-tests"):
-        check.add_argument(
-            f"--{name}", type=int, metavar="N", help="only problems with that many tests"
-        )
-    check.add_argument(
-        "--max-tests", type=int, metavar="N", help="run the first N tests only (default: all)"
-    )
-    check.add_argument("--errata", choices=("mark", "drop"), default="mark")
-    check.add_argument("--on-bad-row", choices=("error", "skip"), default="error")
-    for name, kind, said in (
-        ("compare", str, "as of verify (default: the benchmark's)"),
-        ("workers", int, "programs run at a time (default: all cores)"),
-        ("time-limit", float, "CPU seconds for one test, where the problem sets none (default: 6)"),
-        ("memory-limit", int, "MB for one test, where the problem sets none (default: 1024)"),
-    ):
-        check.add_argument(f"--{name}", type=kind, default=argparse.SUPPRESS, help=said)
 
 
 def _show(args: argparse.Namespace) -> int:
@@ -421,6 +212,17 @@ def _quickstart(args: argparse.Namespace) -> int:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "show": _show,
+    "merge": _merge,
+    "verify": _verify,
+    "benchmark_list": _benchmark_list,
+    "benchmark_check": _benchmark_check,
+    "doctor": _doctor,
+    "quickstart": _quickstart,
+}
 
 
 if __name__ == "__main__":
