@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .command_options import command_parser
+from .commands.options import command_parser
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -136,8 +136,8 @@ def _merge(args: argparse.Namespace) -> int:
 
 
 def _verify(args: argparse.Namespace) -> int:
+    from .commands.verify import InputError, OutputError, verify_files
     from .verifier import SandboxError
-    from .verify_command import InputError, OutputError, verify_files
 
     # What was not given is not there: `CodeVerifier` has the defaults.
     names = ("compare", "workers", "time_limit", "memory_limit", "fresh_process", "all_tests")
@@ -152,14 +152,14 @@ def _verify(args: argparse.Namespace) -> int:
 
 
 def _benchmark_list(args: argparse.Namespace) -> int:
-    from .benchmark_command import list_benchmarks
+    from .commands.benchmark import list_benchmarks
 
     list_benchmarks()
     return 0
 
 
 def _benchmark_check(args: argparse.Namespace) -> int:
-    from .benchmark_command import check_benchmark
+    from .commands.benchmark import check_benchmark
     from .verifier import SandboxError
 
     given = vars(args)

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from cppo_trl import CodeVerifier
-from cppo_trl.benchmark_command import check_benchmark
 from cppo_trl.benchmarks import BENCHMARKS, load_benchmark
+from cppo_trl.commands.benchmark import check_benchmark
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 pytestmark = pytest.mark.skipif(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from cppo_trl.evaluation import paired_bootstrap
+from cppo_trl.evaluation import holm, paired_bootstrap
 from cppo_trl.evaluation.records import AttemptRecord, Record
 from cppo_trl.evaluation.summary import pass_at_k_scores, summarise, without_unknown
 
@@ -88,28 +89,35 @@ def test_an_unknown_verdict_is_no_failure() -> None:
         pass_at_k_scores(methods["one"], 1)
 
 
-def test_each_cell_is_tested_against_the_baseline_and_adjusted_for_all_of_them() -> None:
-    methods = {
-        name: random_records(rate, rng_seed=n)
-        for n, (name, rate) in enumerate([("low", 0.2), ("same", 0.2), ("high", 0.6)])
+def test_pass_at_the_size_of_a_tuple_is_tested_and_adjusted_for_all_cells_of_the_table() -> None:
+    benchmarks = {
+        benchmark: {
+            name: random_records(rate, rng_seed=n + shift)
+            for n, (name, rate) in enumerate([("low", 0.2), ("same", 0.2), ("high", 0.6)])
+        }
+        for shift, benchmark in ((0, "one"), (10, "two"))
     }
-    found = {summary.method: summary for summary in summarise(methods, [1, 4])}
-    assert [score.against for score in found["low"].scores] == [None, None]
-    plain = paired_bootstrap(
-        pass_at_k_scores(methods["high"], 1), pass_at_k_scores(methods["low"], 1)
-    )
-    score = found["high"].scores[0]
-    assert (score.against.difference, score.against.low) == (plain.difference, plain.low)
-    assert score.against.p_value == pytest.approx(min(1, 4 * plain.p_value))  # four cells
-    assert score.is_significant
-    assert not found["same"].scores[0].is_significant
+    found = summarise(benchmarks, [1, 4])
+    assert [found[benchmark][0].against for benchmark in found] == [None, None]
+    plain = {
+        (benchmark, name): paired_bootstrap(
+            pass_at_k_scores(methods[name], 4), pass_at_k_scores(methods["low"], 4)
+        )
+        for benchmark, methods in benchmarks.items()
+        for name in ("same", "high")
+    }
+    adjusted = dict(zip(plain, holm([test.p_value for test in plain.values()]), strict=True))
+    for (benchmark, name), test in plain.items():
+        (summary,) = (s for s in found[benchmark] if s.method == name)
+        assert summary.against == replace(test, p_value=adjusted[benchmark, name])
+        assert summary.is_significant == (name == "high")
 
 
 def test_any_method_can_be_the_baseline() -> None:
     methods = {"a": random_records(0.2), "b": random_records(0.6, rng_seed=1)}
-    first, second = summarise(methods, [1], baseline="b")
-    assert first.scores[0].against.difference < 0
-    assert second.scores[0].against is None
+    first, second = summarise({"any": methods}, [1], baseline="b")["any"]
+    assert first.against.difference < 0
+    assert second.against is None
 
 
 def test_means_are_over_all_records() -> None:
@@ -117,10 +125,11 @@ def test_means_are_over_all_records() -> None:
         record("+---", "a", strategies=("x", "y", "X", "z"), tokens=(20, 100)),
         record("++--", "b", tokens=(40, 300), program="print(1)"),
     ]
-    (found,) = summarise({"m": records}, [4])
+    (found,) = summarise({"any": {"m": records}}, [4])["any"]
     assert found.scores[0].mean == 1.0
     assert (found.distinct, found.parse_rate) == (3.0, 0.5)
     assert (found.planner_tokens, found.solver_tokens) == (30.0, 200.0)
+    assert (found.planner_calls, found.solver_calls) == (1.0, 4.0)
     assert found.pass_per_10k_tokens == pytest.approx(1 / 230 * 10_000)
     assert found.solved_by_one == 0.5
     assert found.near_duplicates == (0 + 1) / 2
@@ -128,7 +137,7 @@ def test_means_are_over_all_records() -> None:
 
 
 def test_methods_without_plans_have_no_parse_rate() -> None:
-    (found,) = summarise({"direct": [record("+-")]}, [1])
+    (found,) = summarise({"any": {"direct": [record("+-")]}}, [1])["any"]
     assert (found.distinct, found.parse_rate) == (None, None)
 
 
@@ -148,4 +157,4 @@ def test_methods_without_plans_have_no_parse_rate() -> None:
 )
 def test_what_cannot_be_compared_is_refused(methods, baseline, message) -> None:
     with pytest.raises(ValueError, match=message):
-        summarise(methods, [1], baseline)
+        summarise({"any": methods}, [1], baseline)

@@ -39,6 +39,7 @@ class Record:
         strategies: as in `methods.Attempted`.
         attempts: K.
         spent: as in `methods.Spent`.
+        seconds: its share of the time that its batch took to generate.
     """
 
     seed: int
@@ -47,6 +48,7 @@ class Record:
     strategies: tuple[str, ...] | None
     attempts: tuple[AttemptRecord, ...]
     spent: dict[str, int]
+    seconds: float = 0.0
 
     @property
     def key(self) -> tuple[int, int, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import hashlib
 import itertools
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -23,16 +24,15 @@ Verify = Callable[[Sequence[Problem], Sequence[str]], Sequence[Verdict]]
 
 def run_method(
     name: str,
-    method: Method,
+    methods: Sequence[Method],
     problems: Sequence[Problem],
     verify: Verify,
     path: str | Path,
-    seeds: int = 1,
     draws: int = 1,
     batch_size: int = 32,
     progress: bool = False,
 ) -> list[Record]:
-    """Attempts every problem `draws` times for each of the seeds 0, 1, ..., and verifies it all.
+    """Attempts every problem `draws` times for each seed 0, 1, ..., and verifies it all.
 
     What is done is in `path` at once, so a killed run goes on where it was when it is started
     again, and nothing is generated twice but the batch in work. Tokens are drawn from a seed of
@@ -42,21 +42,22 @@ def run_method(
 
     Args:
         name: of the method, a part of its random seeds.
-        method: what attempts a problem.
+        methods: what attempts a problem, for each seed: the same one several times, or policies of
+            several training runs.
         problems: with ids of their own.
         verify: one verdict for each (problem, completion), such as
             `CodeVerifier(...).verify_completions`.
         path: JSON Lines, one `Record` each.
-        seeds: how many runs.
         draws: how many times K attempts at each problem in each run.
         batch_size: problems attempted at once; a setting of the records as well.
         progress: shows a bar.
 
     Raises:
         RecordError: `path` holds records of something else.
-        ValueError: a number is less than 1, or two problems have the same id.
+        ValueError: a number is less than 1, there is no method, or two problems have the same id.
     """
-    for setting, value in (("seeds", seeds), ("draws", draws), ("batch_size", batch_size)):
+    numbers = (("methods", len(methods)), ("draws", draws), ("batch_size", batch_size))
+    for setting, value in numbers:
         if value < 1:
             raise ValueError(f"{setting} is {value!r}; it must be 1 or more")
     by_id = {problem.id: problem for problem in problems}
@@ -64,7 +65,7 @@ def run_method(
         raise ValueError("two problems have the same id")
     batches = [
         [(seed, draw, problem.id) for problem in problems[start : start + batch_size]]
-        for seed in range(seeds)
+        for seed in range(len(methods))
         for draw in range(draws)
         for start in range(0, len(problems), batch_size)
     ]
@@ -79,10 +80,13 @@ def run_method(
         bar.update(len(file.records))
         for batch in batches[whole:]:
             seed = _seed(name, batch[0])
+            started = time.perf_counter()
             with torch.random.fork_rng():
                 torch.manual_seed(seed)
+                method = methods[batch[0][0]]
                 attempted = method.attempt([by_id[key[2]] for key in batch], seed)
-            file.add(_records(batch, attempted, verify))
+            seconds = (time.perf_counter() - started) / len(batch)
+            file.add(_records(batch, attempted, verify, round(seconds, 6)))
             bar.update(len(batch))
     return file.records
 
@@ -93,7 +97,10 @@ def _seed(name: str, first: tuple[int, int, str]) -> int:
 
 
 def _records(
-    keys: Sequence[tuple[int, int, str]], attempted: Sequence[Attempted], verify: Verify
+    keys: Sequence[tuple[int, int, str]],
+    attempted: Sequence[Attempted],
+    verify: Verify,
+    seconds: float,
 ) -> list[Record]:
     made = [
         (item.problem, text) for item in attempted for text in item.completions if text is not None
@@ -108,6 +115,7 @@ def _records(
                 for text in item.completions
             ),
             asdict(item.spent),
+            seconds,
         )
         for key, item in zip(keys, attempted, strict=True)
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,50 +20,53 @@ LEVEL = 0.05  # of significance
 
 @dataclass(frozen=True)
 class Score:
-    """pass@k of one method: the mean, its 95 % interval, and the test against the baseline.
-
-    `against` is None for the baseline itself. Its p-value is adjusted for all tests of the table
-    (Holm), so `is_significant` may be said of all of them together.
-    """
+    """pass@k of one method: the mean and its 95 % interval."""
 
     k: int
     mean: float
     low: float
     high: float
-    against: Comparison | None = None
-
-    @property
-    def is_significant(self) -> bool:
-        """Whether it differs from the baseline, at a level of 0.05 for the whole table."""
-        return self.against is not None and self.against.p_value < LEVEL
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What one method did on all problems, means over problems, seeds and draws.
+    """What one method did on the problems of a benchmark, means over problems, seeds and tuples.
 
     Attributes:
         method: its name.
         scores: for each k.
+        against: pass@K less that of the baseline on the same problems; None for the baseline. The
+            p-value is adjusted for all cells of the table (Holm).
         distinct: different strategies in a plan that parses; None without such plans.
         parse_rate: share of the tuples with strategies; None where none was meant to have any.
         near_duplicates: share of pairs of programs of a tuple that are near-duplicates.
         solved_by_one: share of tuples that exactly one attempt solved.
+        planner_calls, solver_calls: of the model, for K attempts.
         planner_tokens, solver_tokens: decoded for K attempts.
         pass_per_10k_tokens: pass@K for 10,000 tokens.
+        seconds: of generating K attempts, in batches.
         cpu_seconds: of verifying K attempts.
     """
 
     method: str
     scores: tuple[Score, ...]
+    against: Comparison | None
     distinct: float | None
     parse_rate: float | None
     near_duplicates: float
     solved_by_one: float
+    planner_calls: float
     planner_tokens: float
+    solver_calls: float
     solver_tokens: float
     pass_per_10k_tokens: float
+    seconds: float
     cpu_seconds: float
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether it differs from the baseline, at a level of 0.05 for the whole table."""
+        return self.against is not None and self.against.p_value < LEVEL
 
 
 def pass_at_k_scores(records: Sequence[Record], k: int) -> np.ndarray:
@@ -127,12 +130,17 @@ def without_unknown(
 
 
 def summarise(
-    methods: Mapping[str, Sequence[Record]], ks: Sequence[int], baseline: str | None = None
-) -> list[Summary]:
-    """One summary for each method, each tested against the baseline.
+    benchmarks: Mapping[str, Mapping[str, Sequence[Record]]],
+    ks: Sequence[int],
+    baseline: str | None = None,
+) -> dict[str, list[Summary]]:
+    """One summary for each benchmark and method, each tested against the baseline.
+
+    A table has one claim for each of its cells: that pass@K is not the baseline's, with K the
+    attempts of a tuple. Their p-values are adjusted together (Holm).
 
     Args:
-        methods: records by name, all of the same problems and seeds.
+        benchmarks: for each benchmark the records by method, all of the same problems and seeds.
         ks: the values of k.
         baseline: the name of the method that the others are tested against; None for the first.
 
@@ -140,28 +148,28 @@ def summarise(
         ValueError: no methods or no records, other problems or seeds, a baseline that is none, and
             what `pass_at_k_scores` refuses.
     """
-    baseline = _check(methods, baseline)
-    scores = {
-        (name, k): pass_at_k_scores(records, k) for name, records in methods.items() for k in ks
+    tests: dict[tuple[str, str], Comparison] = {}
+    for benchmark, methods in benchmarks.items():
+        first = _check(methods, baseline)
+        scores = {
+            name: pass_at_k_scores(records, len(records[0].attempts))
+            for name, records in methods.items()
+        }
+        for name in methods:
+            if name != first:
+                tests[benchmark, name] = paired_bootstrap(scores[name], scores[first])
+    adjusted = holm([found.p_value for found in tests.values()])
+    against = {
+        cell: replace(found, p_value=p_value)
+        for (cell, found), p_value in zip(tests.items(), adjusted, strict=True)
     }
-    compared = {
-        (name, k): paired_bootstrap(values, scores[baseline, k])
-        for (name, k), values in scores.items()
-        if name != baseline
+    return {
+        benchmark: [
+            _summary(name, records, ks, against.get((benchmark, name)))
+            for name, records in methods.items()
+        ]
+        for benchmark, methods in benchmarks.items()
     }
-    adjusted = holm([found.p_value for found in compared.values()])
-    tests = {
-        cell: Comparison(found.difference, found.low, found.high, p_value)
-        for (cell, found), p_value in zip(compared.items(), adjusted, strict=True)
-    }
-    return [
-        _summary(
-            name,
-            records,
-            tuple(Score(k, *bootstrap_interval(scores[name, k]), tests.get((name, k))) for k in ks),
-        )
-        for name, records in methods.items()
-    ]
 
 
 def _check(methods: Mapping[str, Sequence[Record]], baseline: str | None) -> str:
@@ -178,27 +186,30 @@ def _check(methods: Mapping[str, Sequence[Record]], baseline: str | None) -> str
     return first if baseline is None else baseline
 
 
-def _summary(name: str, records: Sequence[Record], scores: tuple[Score, ...]) -> Summary:
+def _summary(
+    name: str, records: Sequence[Record], ks: Sequence[int], against: Comparison | None
+) -> Summary:
     planned = [record for record in records if record.strategies is not None]
     plans = any(record.spent["planner_calls"] for record in records)
-    planner, solver = (
-        _mean(r.spent[f"{role}_tokens"] for r in records) for role in ("planner", "solver")
-    )
-    size = len(records[0].attempts)
-    at_size = float(pass_at_k_scores(records, size).mean())
+    spent = {key: _mean(r.spent[key] for r in records) for key in records[0].spent}
+    at_size = float(pass_at_k_scores(records, len(records[0].attempts)).mean())
+    tokens = spent["planner_tokens"] + spent["solver_tokens"]
     return Summary(
-        name,
-        scores,
-        _mean(len(set(map(normalise_strategy, r.strategies))) for r in planned)
+        method=name,
+        scores=tuple(Score(k, *bootstrap_interval(pass_at_k_scores(records, k))) for k in ks),
+        against=against,
+        distinct=_mean(len(set(map(normalise_strategy, r.strategies))) for r in planned)
         if planned
         else None,
-        len(planned) / len(records) if plans else None,
-        _mean(near_duplicate_rate([a.program for a in r.attempts if a.program]) for r in records),
-        solved_by_one([[bool(a.passed) for a in r.attempts] for r in records]),
-        planner,
-        solver,
-        pass_per_10k_tokens(at_size, planner + solver),
-        _mean(sum(a.cpu_seconds for a in r.attempts) for r in records),
+        parse_rate=len(planned) / len(records) if plans else None,
+        near_duplicates=_mean(
+            near_duplicate_rate([a.program for a in r.attempts if a.program]) for r in records
+        ),
+        solved_by_one=solved_by_one([[bool(a.passed) for a in r.attempts] for r in records]),
+        **spent,
+        pass_per_10k_tokens=pass_per_10k_tokens(at_size, tokens),
+        seconds=_mean(r.seconds for r in records),
+        cpu_seconds=_mean(sum(a.cpu_seconds for a in r.attempts) for r in records),
     )
 
 

@@ -20,8 +20,8 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, TextIO
 
-from .problems import Problem, ProblemError, read_rows, validate_rows
-from .verifier import CodeVerifier, Status, Verdict
+from cppo_trl.problems import Problem, ProblemError, read_rows, validate_rows
+from cppo_trl.verifier import CodeVerifier, Status, Verdict
 
 
 class InputError(ValueError):

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import __version__
+from cppo_trl import __version__
 
 
 class _Parser(argparse.ArgumentParser):

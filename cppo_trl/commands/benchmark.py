@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .benchmarks import BENCHMARKS, BenchmarkError, BenchmarkProblems, load_benchmark
-from .problems import Problem, ProblemError, read_rows
-from .verifier import CodeVerifier, Status, Verdict
+from cppo_trl.benchmarks import BENCHMARKS, BenchmarkError, BenchmarkProblems, load_benchmark
+from cppo_trl.problems import Problem, ProblemError, read_rows
+from cppo_trl.verifier import CodeVerifier, Status, Verdict
 
 
 @dataclass(frozen=True)
