@@ -1,4 +1,4 @@
-"""The command `cppo-trl`: use a policy, verify programs, check the isolation, the quickstart.
+"""The command `cppo-trl`: use a policy, evaluate, compare, verify programs, check the isolation.
 
 Imports of torch, transformers and peft stand inside the subcommands, so that `--help` and a
 mistyped option answer at once. Bad input gives exit status 2 and one line on standard error.
@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import argparse
 import logging
+import shlex
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .commands.options import command_parser
+from .commands.shared_options import loading_options, verifier_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command with `argv` (by default the process's own) and returns its exit status."""
     parser = command_parser()
     args, args.unknown = parser.parse_known_args(argv)
+    args.argv = sys.argv[1:] if argv is None else argv
     if args.unknown and args.command != "quickstart":
         parser.error(f"unrecognized arguments: {' '.join(args.unknown)}")
     try:
@@ -46,8 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _show(args: argparse.Namespace) -> int:
     problem = _read_problem(args.problems, args.index)
-    # Says at import which optional kernels it lacks.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    _quieten_libraries()
 
     from rich.console import Console
     from transformers import set_seed
@@ -140,10 +143,10 @@ def _verify(args: argparse.Namespace) -> int:
     from .verifier import SandboxError
 
     # What was not given is not there: `CodeVerifier` has the defaults.
-    names = ("compare", "workers", "time_limit", "memory_limit", "fresh_process", "all_tests")
+    names = ("fresh_process", "all_tests")
     options = {name: value for name, value in vars(args).items() if name in names}
     try:
-        verify_files(args.problems, args.programs, args.output, **options)
+        verify_files(args.problems, args.programs, args.output, **options, **verifier_options(args))
     except InputError as error:
         raise CommandError(_first_line(error)) from error
     except (OutputError, SandboxError) as error:
@@ -162,28 +165,60 @@ def _benchmark_check(args: argparse.Namespace) -> int:
     from .commands.benchmark import check_benchmark
     from .verifier import SandboxError
 
-    given = vars(args)
-    loading = (
-        *("split", "path", "version", "start_date", "end_date", "difficulty", "platform"),
-        *("io_mode", "ids", "max_tests", "errata", "on_bad_row"),
-    )
+    chosen = {name: getattr(args, name) for name in ("split", "path", "version")}
     try:
         check_benchmark(
             args.benchmark,
             args.output,
             solutions=args.solutions,
             max_solutions=args.max_solutions,
-            verifier={
-                name: given[name]
-                for name in ("compare", "workers", "time_limit", "memory_limit")
-                if name in given
-            },
-            num_tests=(args.fewest_tests, args.most_tests),
-            **{name: given[name] for name in loading},
+            verifier=verifier_options(args),
+            **chosen,
+            **loading_options(args),
         )
     except SandboxError as error:
         raise CommandError(_first_line(error), status=1) from error
     except (OSError, ValueError) as error:  # what is refused, and files
+        raise CommandError(_first_line(error)) from error
+    return 0
+
+
+def _eval(args: argparse.Namespace) -> int:
+    _quieten_libraries()
+
+    from torch import OutOfMemoryError
+
+    from .commands.evaluate import evaluate_and_report
+    from .verifier import SandboxError
+
+    command = shlex.join(["cppo-trl", *args.argv])
+    try:
+        evaluate_and_report(vars(args), loading_options(args), command)
+    except KeyboardInterrupt:
+        raise CommandError("stopped; the same command goes on", status=130) from None
+    except OutOfMemoryError as error:
+        hint = "go on with a smaller --rollout-batch-size"
+        raise CommandError(f"{_first_line(error)} {hint}", status=1) from error
+    except SandboxError as error:
+        raise CommandError(_first_line(error), status=1) from error
+    except (OSError, ValueError) as error:  # what is refused, files, the Hub
+        raise CommandError(_first_line(error)) from error
+    return 0
+
+
+def _compare(args: argparse.Namespace) -> int:
+    from .commands.compare import compare_directories
+
+    try:
+        compare_directories(
+            args.first,
+            args.second,
+            first_method=args.first_method or args.method,
+            second_method=args.second_method or args.method,
+            k=args.k,
+            output=args.output,
+        )
+    except (OSError, ValueError) as error:
         raise CommandError(_first_line(error)) from error
     return 0
 
@@ -210,6 +245,12 @@ def _quickstart(args: argparse.Namespace) -> int:
     return subprocess.run([sys.executable, str(recipe), *args.unknown]).returncode
 
 
+def _quieten_libraries() -> None:
+    # One says at import which optional kernels it lacks, another what a third will rename.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore", FutureWarning)
+
+
 def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
@@ -220,6 +261,8 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "verify": _verify,
     "benchmark_list": _benchmark_list,
     "benchmark_check": _benchmark_check,
+    "eval": _eval,
+    "compare": _compare,
     "doctor": _doctor,
     "quickstart": _quickstart,
 }

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub import hf_hub_download
-from peft import LoraConfig, PeftModel
+from peft import LoraConfig
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from .generation import Sampling, Speaker, TransformersGenerator
 from .problems import Problem
 from .prompts import Prompts
-from .roles import PLANNER, ROLES, SOLVER, add_roles
+from .roles import PLANNER, ROLES, SOLVER, load_adapters
 from .rollouts import Rollout, RolloutPolicy
 from .verifier import Verdict, extract_code
 
@@ -94,6 +94,62 @@ def save_policy_config(rollouts: RolloutPolicy, directory: str | Path) -> None:
     (Path(directory) / POLICY_FILE).write_text(json.dumps(config, indent=2) + "\n")
 
 
+def read_policy_config(source: str | Path) -> dict[str, Any]:
+    """What `save_policy_config` wrote into a directory or a repository on the Hub.
+
+    Raises:
+        FileNotFoundError: if `source` holds no saved policy.
+    """
+    source = str(source)
+    if not Path(source).is_dir():
+        return json.loads(Path(hf_hub_download(source, POLICY_FILE)).read_text())
+    path = Path(source) / POLICY_FILE
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{source} holds no {POLICY_FILE}; give a directory that CPPOTrainer.save_model wrote."
+        )
+    return json.loads(path.read_text())
+
+
+def load_speaker(
+    base_model: str | Path,
+    adapters: Mapping[str, tuple[str, str]] | None = None,
+    tokenizer: str | Path | None = None,
+    batch_size: int | None = None,
+    chat_template_kwargs: Mapping[str, Any] | None = None,
+    **model_kwargs: Any,
+) -> Speaker:
+    """Loads a base, alone or with trained adapters, to answer with `transformers`.
+
+    Args:
+        base_model: id or path.
+        adapters: as the `sources` of `roles.load_adapters`.
+        tokenizer: directory or Hub id of the tokenizer; by default the base's.
+        batch_size, model_kwargs: as for `load_policy`.
+        chat_template_kwargs: as for `Speaker`.
+
+    Raises:
+        OSError, ValueError: what cannot be loaded.
+    """
+    model_kwargs.setdefault("dtype", "auto")
+    if torch.accelerator.is_available():
+        model_kwargs.setdefault("device_map", "auto")
+    base = AutoModelForCausalLM.from_pretrained(base_model, **model_kwargs)
+    model = load_adapters(base, adapters or {})
+    if tokenizer is None:
+        own = AutoTokenizer.from_pretrained(
+            base_model, padding_side="left", revision=model_kwargs.get("revision", "main")
+        )
+    else:
+        own = AutoTokenizer.from_pretrained(tokenizer, padding_side="left")
+    if own.pad_token is None:
+        own.pad_token = own.eos_token
+    eos = model.generation_config.eos_token_id
+    eos = [] if eos is None else [eos] if isinstance(eos, int) else list(eos)
+    generator = TransformersGenerator(model, own, {own.eos_token_id, *eos}, batch_size)
+    return Speaker(generator, own, chat_template_kwargs)
+
+
 def load_policy(
     source: str | Path,
     base_model: str | None = None,
@@ -115,32 +171,22 @@ def load_policy(
         FileNotFoundError: if `source` holds no saved policy.
     """
     source = str(source)
-    if Path(source).is_dir():
-        path = Path(source) / POLICY_FILE
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"{source} holds no {POLICY_FILE}; give a directory that CPPOTrainer.save_model "
-                "wrote."
-            )
-    else:
-        path = Path(hf_hub_download(source, POLICY_FILE))
-    config = json.loads(path.read_text())
+    config = read_policy_config(source)
     if base_model is None:
         adapter = LoraConfig.from_pretrained(source, subfolder=PLANNER)
         base_model = adapter.base_model_name_or_path
         model_kwargs.setdefault("revision", adapter.revision or "main")
-    model_kwargs.setdefault("dtype", "auto")
-    if torch.accelerator.is_available():
-        model_kwargs.setdefault("device_map", "auto")
-    base = AutoModelForCausalLM.from_pretrained(base_model, **model_kwargs)
-    model: PeftModel = add_roles(base, adapters=dict.fromkeys(ROLES, source)).eval()
-    tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left")
-    eos = model.generation_config.eos_token_id
-    eos = [] if eos is None else [eos] if isinstance(eos, int) else list(eos)
-    generator = TransformersGenerator(model, tokenizer, {tokenizer.eos_token_id, *eos}, batch_size)
+    speaker = load_speaker(
+        base_model,
+        {role: (role, source) for role in ROLES},
+        source,
+        batch_size,
+        config["chat_template_kwargs"],
+        **model_kwargs,
+    )
     return Policy(
         RolloutPolicy(
-            Speaker(generator, tokenizer, config["chat_template_kwargs"]),
+            speaker,
             Prompts(**config["prompts"]),
             config["num_strategies"],
             planner=Sampling(**config["sampling"][PLANNER]),

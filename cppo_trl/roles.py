@@ -170,7 +170,7 @@ def add_roles(
         if role in held:
             _refuse_unroutable(model.peft_config[role], role)
         elif role in adapters:
-            source, subfolder = _adapter_source(adapters[role], role)
+            source, subfolder = adapter_source(adapters[role], role)
             if isinstance(model, PeftModel):
                 model.load_adapter(source, role, subfolder=subfolder)
             else:
@@ -189,6 +189,29 @@ def add_roles(
     make_trainable(model, ROLES)
     role_router(model)
     return model
+
+
+def load_adapters(
+    model: PreTrainedModel, sources: Mapping[str, tuple[str, str]]
+) -> PreTrainedModel | PeftModel:
+    """Puts trained adapters on a plain model, to be used and not to be trained.
+
+    Args:
+        model: the base; it is returned as it is where there are no adapters.
+        sources: for each adapter, by the name that it is routed by, its role and the directory or
+            Hub id that holds it, alone or in the role's folder.
+
+    Raises:
+        ValueError: an adapter is not there, or cannot be routed.
+    """
+    for name, (role, source) in sources.items():
+        source, subfolder = adapter_source(source, role)
+        if isinstance(model, PeftModel):
+            model.load_adapter(source, name, subfolder=subfolder)
+        else:
+            model = PeftModel.from_pretrained(model, source, name, subfolder=subfolder)
+        _refuse_unroutable(model.peft_config[name], role)
+    return model.eval()
 
 
 def role_of(parameter_name: str) -> str | None:
@@ -295,7 +318,7 @@ def merge_role(
         base_model: the base's id or path; by default the one that the adapter names.
     """
     _refuse_unknown_names("role", [role])
-    source, subfolder = _adapter_source(str(policy), role)
+    source, subfolder = adapter_source(str(policy), role)
     revision = None
     if base_model is None:
         config = LoraConfig.from_pretrained(source, subfolder=subfolder)
@@ -331,7 +354,7 @@ def _keep_quantized_weights_differentiable(model: nn.Module) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
-def _adapter_source(source: str, role: str) -> tuple[str, str | None]:
+def adapter_source(source: str, role: str) -> tuple[str, str | None]:
     """Returns (directory or Hub id, subfolder): an adapter by itself has none, in a policy it lies
     in the role's.
 

@@ -23,8 +23,8 @@ from cppo_trl.benchmarks import (
     BENCHMARKS,
     BenchmarkError,
     HubUnreachable,
+    Selection,
     find_overlap,
-    load_benchmark,
 )
 from cppo_trl.problems import problems_from_dataset, read_problems
 
@@ -38,8 +38,8 @@ class RecipeArguments:
     problems: str = field(
         metadata={
             "help": "Training problems: a JSONL file of `Problem.to_dict` rows, a benchmark and "
-            "its split or version ('codecontests:train', 'livecodebench:v6'), or the Hub id of a "
-            "data set with the columns of such rows (its split 'train')."
+            "its split or version ('codecontests:train', 'livecodebench:v6', 'apps:train=FOLDER'), "
+            "or the Hub id of a data set with the columns of such rows (its split 'train')."
         }
     )
     eval_problems: str | None = field(
@@ -88,11 +88,9 @@ class RecipeArguments:
 
 def load_problems(source: str) -> list[Problem]:
     """Loads problems from a JSONL file, of a benchmark or from the Hub."""
-    name, _, part = source.partition(":")
-    if name in BENCHMARKS:
-        option = "version" if part in BENCHMARKS[name].files else "split"
+    if source.partition("=")[0].partition(":")[0] in BENCHMARKS:
         try:
-            problems = load_benchmark(name, on_bad_row="skip", **({option: part} if part else {}))
+            problems = Selection.of({"name": source, "on_bad_row": "skip"}).load()
         except (BenchmarkError, HubUnreachable) as error:
             raise SystemExit(f"{source}: {error}") from error
         print(problems.describe())

@@ -16,17 +16,16 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import cppo_trl
-from cppo_trl import Problem, Prompts, TestCase, __version__
+from cppo_trl import Problem, TestCase, __version__
 from cppo_trl.cli import main
-from cppo_trl.generation import Completion, Sampling, Speaker, TransformersGenerator
-from cppo_trl.policy import save_policy_config
+from cppo_trl.generation import Completion, TransformersGenerator
 from cppo_trl.problems import write_problems
-from cppo_trl.roles import ROLES, add_roles, role_parameters, role_router, save_roles
-from cppo_trl.rollouts import RolloutPolicy
+from cppo_trl.roles import ROLES, add_roles, role_router
 from cppo_trl.verifier import COMPARE_MODES, CodeVerifier, SandboxError, Status, Verdict
+from tiny_adapters import save_policy
 
 PACKAGE = Path(cppo_trl.__file__).parent
-COMMANDS = ("show", "merge", "verify", "benchmark", "quickstart")
+COMMANDS = ("show", "merge", "verify", "benchmark", "eval", "compare", "doctor", "quickstart")
 
 
 @pytest.fixture
@@ -41,20 +40,7 @@ def problems_file(tmp_path):
 @pytest.fixture(scope="module")
 def policy_dir(qwen3_dir, tmp_path_factory):
     """A saved policy of random adapters, which differ from the base."""
-    directory = tmp_path_factory.mktemp("policy")
-    tokenizer = AutoTokenizer.from_pretrained(qwen3_dir)
-    torch.manual_seed(0)
-    model = add_roles(AutoModelForCausalLM.from_pretrained(qwen3_dir))
-    for role in ROLES:
-        for parameter in role_parameters(model, role):
-            torch.nn.init.normal_(parameter, std=0.1)
-    save_roles(model, directory)
-    tokenizer.save_pretrained(directory)
-    sampling = Sampling(max_new_tokens=16, temperature=1.0, top_p=1.0)
-    generator = TransformersGenerator(model, tokenizer, {tokenizer.eos_token_id})
-    speaker = Speaker(generator, tokenizer)
-    save_policy_config(RolloutPolicy(speaker, Prompts(), 2, sampling, sampling), directory)
-    return directory
+    return save_policy(qwen3_dir, tmp_path_factory.mktemp("policy"))
 
 
 @pytest.mark.parametrize("arguments", [[], *([command] for command in COMMANDS)])

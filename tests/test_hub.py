@@ -8,6 +8,7 @@ import pytest
 from safetensors.torch import load_file
 
 from hub_stub import hub_stub, python
+from small_evaluation import write_guesses
 from tiny_adapters import save_adapters
 
 TRAIN_AND_PUSH = """
@@ -64,6 +65,17 @@ for name, parameter in model.named_parameters():
         print("sum", parameter.double().sum().item())
 """
 
+EVALUATE = """
+import sys
+
+from cppo_trl.cli import main
+
+source, problems, output = sys.argv[1:]
+options = ["--method", "cppo", "--seeds", "1", "--max-completion-length", "8"]
+typed = ["eval", "--adapters", source, "--benchmark", problems, "--output", output, *options]
+sys.exit(main(typed))
+"""
+
 
 @pytest.fixture(scope="module")
 def pushed(qwen3_dir, tmp_path_factory):
@@ -115,6 +127,19 @@ def test_a_policy_loaded_from_the_hub_says_what_the_saved_one_says(pushed, tmp_p
     )
     assert loaded == saved
     assert loaded["planner"] != loaded["__base__"] != loaded["solver"]
+
+
+def test_a_policy_on_the_hub_is_evaluated_as_the_saved_one(pushed, tmp_path):
+    hub, run = pushed
+    problems = write_guesses(tmp_path / "guesses.jsonl", 3)
+    attempts = []
+    for name, source in (("hub", "tester/tiny-cppo"), ("saved", run)):
+        python(EVALUATE, source, problems, tmp_path / name, hub=hub, home=tmp_path / "home")
+        lines = (tmp_path / name / "attempts" / "guesses" / "cppo.jsonl").read_text().splitlines()
+        rows = map(json.loads, lines)
+        attempts.append([[a["completion"] for a in row["attempts"]] for row in rows])
+    assert attempts[0] == attempts[1]
+    assert [len(row) for row in attempts[0]] == [2, 2, 2]
 
 
 def test_an_adapter_at_the_root_of_a_repository_can_be_a_role(qwen3_dir, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,16 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from cppo_trl import Problem, Prompts, TestCase
 from cppo_trl.generation import Completion, Sampling, Speaker
 from cppo_trl.methods import (
+    METHODS,
     Direct,
     Latent,
     Method,
     PlanAndSolve,
     PlannedTuple,
     PlanSearch,
+    Setup,
     Spent,
+    Templates,
     Voice,
 )
 from cppo_trl.methods.plan_search import combine, listed
@@ -236,6 +240,61 @@ def test_any_pair_of_adapters_can_plan_and_solve(
     assert {adapter for adapter, _ in echo.asked} == spoken
 
 
+@pytest.mark.parametrize(
+    ("name", "spoken"),
+    [
+        ("direct", {BASE}),
+        ("latent", {BASE}),
+        ("plan-and-solve", {BASE}),
+        ("plansearch", {BASE}),
+        ("untrained-planner", {BASE}),
+        ("planner", {"planner-1", BASE}),
+        ("solver", {BASE, "solver-1"}),
+        ("cppo", {"planner-1", "solver-1"}),
+    ],
+)
+def test_a_named_method_speaks_as_what_its_name_says(
+    name: str, spoken: set[str], echo: Echo
+) -> None:
+    echo.says = lambda prompt, n: "A: one\nB: two\nC: three"
+    setup = Setup(
+        Speaker(echo, echo.tokenizer),
+        K,
+        Sampling(64),
+        Sampling(128),
+        adapters={PLANNER: "planner-1", SOLVER: "solver-1"},
+    )
+    attempted = METHODS[name].make(setup).attempt(PROBLEMS)
+    assert {adapter for adapter, _ in echo.asked} == spoken
+    assert [len(item.completions) for item in attempted] == [K, K]
+
+
+def test_the_templates_of_an_evaluation_reach_the_methods(echo: Echo) -> None:
+    echo.says = lambda prompt, n: "A: one\nB: two\nC: three"
+    words = {item.name: item.name.upper() for item in fields(Templates)}
+    more = {"latent": "{z}", "derive": "{observations}", "plan_search": "{observations}"}
+    templates = Templates(
+        **{
+            name: "{statement} " + word + " " + (more | {"solve": "{strategy}"}).get(name, "")
+            for name, word in words.items()
+        }
+    )
+    speaker = Speaker(echo, echo.tokenizer)
+    setup = Setup(speaker, K, Sampling(64), Sampling(64), templates)
+    for method in ("direct", "latent", "plan-and-solve", "plansearch", "untrained-planner"):
+        METHODS[method].make(setup).attempt(PROBLEMS)
+    said = "\n".join(prompt for _, prompt in echo.asked)
+    assert [word for word in words.values() if f" {word} " not in said] == []
+
+
+def test_labels_of_observations_are_no_part_of_them(
+    voices: tuple[Voice, Voice], echo: Echo
+) -> None:
+    echo.says = lambda prompt, n: "A: sort\n2) scan\n- Merge\nO(n) is enough"
+    (turn,) = voices[0].answer(["?"])
+    assert listed(turn) == ("sort", "scan", "Merge", "O(n) is enough")
+
+
 def test_what_is_spent_is_told_apart_by_role() -> None:
     assert Spent(1, 10, 3, 60).tokens == 70
 
@@ -247,7 +306,7 @@ def test_what_is_spent_is_told_apart_by_role() -> None:
         (lambda p, s: Direct(s, K, "{contract}"), "direct template lacks .*statement"),
         (lambda p, s: Direct(s, K, "{statement}{z}"), "direct template has the unknown field {z}"),
         (lambda p, s: Latent(s, K, "{statement}"), "latent template lacks .*{z}"),
-        (lambda p, s: PlanAndSolve(p, s, K, "{plan}"), "plan template has the unknown"),
+        (lambda p, s: PlanAndSolve(p, s, K, "{plan}"), "plan_and_solve template has the unknown"),
         (lambda p, s: PlanSearch(p, s, K, num_observations=0), "num_observations is 0"),
         (lambda p, s: PlanSearch(p, s, K, plan_template="{statement}"), "lacks .*observations"),
         (lambda p, s: PlanSearch(p, s, True), "num_attempts is True"),

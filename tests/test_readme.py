@@ -24,6 +24,8 @@ MODEL_ID = "Qwen/Qwen3.5-0.8B-Base"
 SIZES = {
     'output_dir="runs/my-run",': 'output_dir="runs/my-run", max_steps=1, max_plan_length=8, '
     "max_completion_length=8, use_cpu=True,",
+    'output="runs/base-eval",': 'output="runs/base-eval", max_plan_length=8, '
+    "max_completion_length=8,",
     "num_generations=8,": "num_generations=2,",
     "gradient_accumulation_steps=8,": "gradient_accumulation_steps=2,",
 }
@@ -70,6 +72,7 @@ def test_python_snippets_run_in_order(session):
     assert names["strategies"] is None or len(names["strategies"]) == 4
     assert len(names["attempts"]) in (0, 4)
     assert set(names["planner"].peft_config) == {"default"}
+    assert names["report"].name == "report.html"
 
 
 def test_every_kind_of_command_is_in_the_readme():
@@ -96,6 +99,8 @@ def test_command_works(command, session, qwen3_5_dir, tmp_path, monkeypatch, cap
         if arguments[0] == "verify":
             verdicts = map(json.loads, (folder / "verdicts.jsonl").read_text().splitlines())
             assert [verdict["status"] for verdict in verdicts] == ["pass", "wrong_answer"]
+        if arguments[0] == "eval":
+            assert (folder / "runs" / "my-eval" / "report.html").is_file()
 
 
 def test_the_benchmark_of_the_verifier_prints_its_table():

@@ -12,6 +12,7 @@ from .benchmark import Benchmark
 from .load import BENCHMARKS, BenchmarkProblems, load_benchmark
 from .overlap import Overlap, find_overlap
 from .rows import BadRow
+from .selection import Selection
 from .sources import BenchmarkError, HubUnreachable
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "BenchmarkProblems",
     "HubUnreachable",
     "Overlap",
+    "Selection",
     "find_overlap",
     "load_benchmark",
 ]

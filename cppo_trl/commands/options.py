@@ -8,6 +8,9 @@ from typing import Any, NoReturn
 
 from cppo_trl import __version__
 
+from .evaluation_options import add_compare, add_eval
+from .shared_options import add_filters, add_verifier_options
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -92,7 +95,7 @@ def command_parser() -> argparse.ArgumentParser:
     verify.add_argument(
         "--output", required=True, type=Path, metavar="FILE", help="where the verdicts go"
     )
-    _add_verifier_options(verify)
+    add_verifier_options(verify)
     verify.add_argument(
         "--fresh-process",
         default=argparse.SUPPRESS,
@@ -108,6 +111,8 @@ def command_parser() -> argparse.ArgumentParser:
     verify.set_defaults(run="verify")
 
     _add_benchmark(commands)
+    add_eval(commands)
+    add_compare(commands)
 
     doctor = commands.add_parser(
         "doctor",
@@ -167,50 +172,7 @@ def _add_benchmark(commands: Any) -> None:
             "VERSION",
             "release_v6, v6, v4_v6, ..., of LiveCodeBench; full or sanitized, of MBPP",
         ),
-        ("start-date", "DAY", "first day, as in 2024-08-31"),
-        ("end-date", "DAY", "last day"),
     ):
         check.add_argument(f"--{name}", metavar=metavar, help=said)
-    for name in ("difficulty", "platform", "io-mode", "ids"):
-        check.add_argument(f"--{name}", nargs="+", metavar="X", help="only these (default: all)")
-    for name in ("fewest-tests", "most-tests"):
-        check.add_argument(
-            f"--{name}", type=int, metavar="N", help="only problems with that many tests"
-        )
-    check.add_argument(
-        "--max-tests", type=int, metavar="N", help="run the first N tests only (default: all)"
-    )
-    check.add_argument("--errata", choices=("mark", "drop"), default="mark")
-    check.add_argument("--on-bad-row", choices=("error", "skip"), default="error")
-    _add_verifier_options(check, compare="the benchmark's")
-
-
-def _add_verifier_options(parser: argparse.ArgumentParser, compare: str = "lcb") -> None:
-    """Those that several commands have. What is not given is not there: `CodeVerifier` knows."""
-    for name, kind, metavar, said in (
-        (
-            "compare",
-            str,
-            "MODE",
-            (
-                "what counts as the expected output: lcb, codecontests, apps, exact or tokens; the "
-                f"table stands in cppo_trl.verifier.compare (default: {compare})"
-            ),
-        ),
-        ("workers", int, "N", "programs run at a time (default: all cores)"),
-        (
-            "time-limit",
-            float,
-            "S",
-            "CPU seconds for one test, where the problem sets none (default: 6)",
-        ),
-        (
-            "memory-limit",
-            int,
-            "MB",
-            "memory for one test, where the problem sets none (default: 1024)",
-        ),
-    ):
-        parser.add_argument(
-            f"--{name}", default=argparse.SUPPRESS, type=kind, metavar=metavar, help=said
-        )
+    add_filters(check, on_bad_row="error")
+    add_verifier_options(check, compare="the benchmark's")

@@ -30,7 +30,7 @@ def run_method(
     path: str | Path,
     draws: int = 1,
     batch_size: int = 32,
-    progress: bool = False,
+    bar: str | None = None,
 ) -> list[Record]:
     """Attempts every problem `draws` times for each seed 0, 1, ..., and verifies it all.
 
@@ -50,7 +50,7 @@ def run_method(
         path: JSON Lines, one `Record` each.
         draws: how many times K attempts at each problem in each run.
         batch_size: problems attempted at once; a setting of the records as well.
-        progress: shows a bar.
+        bar: the words before a progress bar; None for none.
 
     Raises:
         RecordError: `path` holds records of something else.
@@ -76,8 +76,8 @@ def run_method(
     # The rest of a batch would not be drawn the same again.
     file.keep(ends[whole - 1] if whole else 0)
     _verify_again(file, by_id, verify)
-    with tqdm(total=len(keys), desc=name, unit="problem", disable=not progress) as bar:
-        bar.update(len(file.records))
+    with tqdm(total=len(keys), desc=bar, unit="problem", disable=bar is None) as shown:
+        shown.update(len(file.records))
         for batch in batches[whole:]:
             seed = _seed(name, batch[0])
             started = time.perf_counter()
@@ -87,7 +87,7 @@ def run_method(
                 attempted = method.attempt([by_id[key[2]] for key in batch], seed)
             seconds = (time.perf_counter() - started) / len(batch)
             file.add(_records(batch, attempted, verify, round(seconds, 6)))
-            bar.update(len(batch))
+            shown.update(len(batch))
     return file.records
 
 

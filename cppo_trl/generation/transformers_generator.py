@@ -7,10 +7,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from peft import PeftModel
-from transformers import GenerationConfig, PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 from trl.trainer.utils import pad
 
-from cppo_trl.roles import role_router
+from cppo_trl.roles import BASE, role_router
 
 from .generator import Completion, Sampling
 
@@ -19,7 +19,8 @@ class TransformersGenerator:
     """Generates in batches of prompts of similar length with `model.generate`.
 
     Args:
-        model: holds the role adapters; its router is used.
+        model: a plain model, which speaks as `roles.BASE` only, or one with adapters, whose
+            router is used.
         tokenizer: gives the pad token.
         eos_token_ids: every id that ends a completion.
         batch_size: most sequences decoded at once; None decodes all prompts of a call together.
@@ -29,25 +30,32 @@ class TransformersGenerator:
 
     def __init__(
         self,
-        model: PeftModel,
+        model: PreTrainedModel | PeftModel,
         tokenizer: PreTrainedTokenizerBase,
         eos_token_ids: Sequence[int],
         batch_size: int | None = None,
-        unwrap: Callable[[], AbstractContextManager[PeftModel]] | None = None,
+        unwrap: Callable[[], AbstractContextManager[PreTrainedModel | PeftModel]] | None = None,
     ):
-        self.router = role_router(model)
+        self.router = role_router(model) if isinstance(model, PeftModel) else None
         self.tokenizer = tokenizer
         self.eos_token_ids = list(eos_token_ids)
         self.batch_size = batch_size
         self.unwrap = unwrap or (lambda: nullcontext(model))
 
+    def _routed(self, adapter: str) -> AbstractContextManager[None]:
+        if self.router is not None:
+            return self.router.route(adapter)
+        if adapter != BASE:
+            raise ValueError(f"adapter is {adapter!r}; this model has none, so it must be {BASE!r}")
+        return nullcontext()
+
     @contextmanager
-    def _without_defaults(self, model: PeftModel) -> Iterator[None]:
+    def _without_defaults(self, model: PreTrainedModel | PeftModel) -> Iterator[None]:
         """Sets aside the checkpoint's own sampling settings, which `model.generate` would fill in
         for what ours leave open: the log-probabilities of the loss know nothing of them.
         """
-        base = model.get_base_model()
-        owners = [(owner, owner.generation_config) for owner in (base, model)]
+        models = [model.get_base_model(), model] if isinstance(model, PeftModel) else [model]
+        owners = [(owner, owner.generation_config) for owner in models]
         for owner, _ in owners:
             owner.generation_config = GenerationConfig()
         try:
@@ -59,14 +67,18 @@ class TransformersGenerator:
     def generate(
         self, prompts: Sequence[list[int]], adapter: str, sampling: Sampling
     ) -> list[Completion]:
-        """Continues each prompt (token ids) once, as `adapter`, in the order of the prompts."""
+        """Continues each prompt (token ids) once, as `adapter`, in the order of the prompts.
+
+        Raises:
+            ValueError: a plain model is to speak as an adapter.
+        """
         by_length = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
         size = self.batch_size or len(prompts)
         completions: dict[int, Completion] = {}
         with (
             self.unwrap() as model,
             torch.no_grad(),
-            self.router.route(adapter),
+            self._routed(adapter),
             self._without_defaults(model),
         ):
             was_training = model.training
@@ -79,7 +91,10 @@ class TransformersGenerator:
         return [completions[i] for i in range(len(prompts))]
 
     def _generate_batch(
-        self, model: PeftModel, prompts: list[list[int]], sampling: Sampling
+        self,
+        model: PreTrainedModel | PeftModel,
+        prompts: list[list[int]],
+        sampling: Sampling,
     ) -> list[Completion]:
         prompt_ids = [torch.tensor(ids, device=model.device) for ids in prompts]
         pad_id = self.tokenizer.pad_token_id

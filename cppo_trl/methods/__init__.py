@@ -9,9 +9,10 @@
 | `PlannedTuple` | one plan of K strategies, a program each: the method of CPPO | arXiv 2605.27000 |
 
 Each gets K solver attempts for a problem; what it spends on plans is counted as well. All of them
-tell the solver the same contract.
+tell the solver the same contract. `METHODS` has them by name.
 """
 
+from .by_name import METHODS, NamedMethod, Setup, Templates
 from .direct import Direct, Latent
 from .method import Attempted, Method, Spent, Voice
 from .plan_and_solve import PlanAndSolve
@@ -19,13 +20,17 @@ from .plan_search import PlanSearch
 from .planned_tuple import PlannedTuple
 
 __all__ = [
+    "METHODS",
     "Attempted",
     "Direct",
     "Latent",
     "Method",
+    "NamedMethod",
     "PlanAndSolve",
     "PlanSearch",
     "PlannedTuple",
+    "Setup",
     "Spent",
+    "Templates",
     "Voice",
 ]

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cppo_trl.problems import Problem
-from cppo_trl.prompts import check_template
 
-from .method import FIELDS, Attempted, Spent, Voice, at_least_one, fields, groups
+from .method import Attempted, Spent, Voice, at_least_one, check_method_template, fields, groups
 
 DIRECT_TEMPLATE = """\
 {statement}
@@ -34,7 +33,7 @@ class Direct:
     """
 
     def __init__(self, solver: Voice, num_attempts: int, template: str = DIRECT_TEMPLATE):
-        check_template("direct", template, FIELDS, required=("statement",))
+        check_method_template("direct", template)
         self.solver = solver
         self.num_attempts = at_least_one(num_attempts)
         self.template = template
@@ -67,7 +66,7 @@ class Latent(Direct):
     """
 
     def __init__(self, solver: Voice, num_attempts: int, template: str = LATENT_TEMPLATE):
-        check_template("latent", template, (*FIELDS, "z", "k"), required=("statement", "z"))
+        check_method_template("latent", template)
         self.solver = solver
         self.num_attempts = at_least_one(num_attempts)
         self.template = template

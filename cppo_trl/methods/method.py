@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from cppo_trl.generation import Message, Sampling, Speaker, Turn
 from cppo_trl.problems import Problem
-from cppo_trl.prompts import Prompts, contract, starter_code
+from cppo_trl.prompts import Prompts, check_template, contract, starter_code
 
 FIELDS = ("statement", "contract", "starter_code")  # that every template may use
+# Template -> the fields that it has to use beside the statement, and those that it may use.
+_OWN_FIELDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "direct": ((), ()),
+    "latent": (("z",), ("k",)),
+    "plan_and_solve": ((), ()),
+    "observe": ((), ("count",)),
+    "derive": (("observations",), ("count",)),
+    "plan_search": (("observations",), ()),
+}
 
 
 @dataclass(frozen=True)
@@ -78,6 +87,12 @@ class Method(Protocol):
         `seed` is for what the method itself draws; tokens are drawn by the generation backend.
         """
         ...
+
+
+def check_method_template(name: str, template: str) -> None:
+    """Raises ValueError where the template of that name has other fields than it should."""
+    required, allowed = _OWN_FIELDS[name]
+    check_template(name, template, (*FIELDS, *required, *allowed), ("statement", *required))
 
 
 def fields(problem: Problem) -> dict[str, str]:

@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cppo_trl.problems import Problem
-from cppo_trl.prompts import DEFAULT_SOLVE, Prompts, check_template
+from cppo_trl.prompts import DEFAULT_SOLVE, Prompts
 
-from .method import FIELDS, Attempted, Voice, at_least_one, fields, follow_plans, groups
+from .method import (
+    Attempted,
+    Voice,
+    at_least_one,
+    check_method_template,
+    fields,
+    follow_plans,
+    groups,
+)
 
 PLAN_TEMPLATE = """\
 {statement}
@@ -40,7 +48,7 @@ class PlanAndSolve:
         plan_template: str = PLAN_TEMPLATE,
         solve_template: str = DEFAULT_SOLVE,
     ):
-        check_template("plan", plan_template, FIELDS, required=("statement",))
+        check_method_template("plan_and_solve", plan_template)
         self.planner = planner
         self.solver = solver
         self.num_attempts = at_least_one(num_attempts)

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 
 from cppo_trl.generation import Turn
 from cppo_trl.problems import Problem
-from cppo_trl.prompts import DEFAULT_SOLVE, Prompts, check_template
+from cppo_trl.prompts import DEFAULT_SOLVE, Prompts
 
 from .method import (
-    FIELDS,
     Attempted,
     Voice,
     answer_text,
     at_least_one,
+    check_method_template,
     fields,
     follow_plans,
     groups,
@@ -52,7 +52,7 @@ Observations:
 Do not write code yet. Devise an algorithm that makes use of all these observations, and \
 describe it step by step.\
 """
-_NUMBER = re.compile(r"^\s*(?:[-*•]|\(?\d+[.):]|#+)\s*")
+_NUMBER = re.compile(r"^\s*(?:[-*•]|\(?\d+[.):]|[A-Z][.):](?=\s)|#+)\s*")
 LARGEST = 2  # observations in a combination
 
 
@@ -87,12 +87,9 @@ class PlanSearch:
         plan_template: str = PLAN_TEMPLATE,
         solve_template: str = DEFAULT_SOLVE,
     ):
-        for name, template, more, required in (
-            ("observe", observe_template, ("count",), ()),
-            ("derive", derive_template, ("count", "observations"), ("observations",)),
-            ("plan", plan_template, ("observations",), ("observations",)),
-        ):
-            check_template(name, template, (*FIELDS, *more), ("statement", *required))
+        check_method_template("observe", observe_template)
+        check_method_template("derive", derive_template)
+        check_method_template("plan_search", plan_template)
         if num_observations < 1:
             raise ValueError(f"num_observations is {num_observations!r}; it must be 1 or more")
         self.planner = planner
@@ -134,7 +131,7 @@ class PlanSearch:
 
 
 def listed(turn: Turn) -> tuple[str, ...]:
-    """The observations of an answer, one a line, without their numbers; a cut one is left out."""
+    """The observations of an answer, one a line without its number; a cut one is left out."""
     lines = answer_text(turn).splitlines()
     if turn.completion.truncated:
         lines = lines[:-1]

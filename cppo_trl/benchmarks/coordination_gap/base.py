@@ -1,10 +1,12 @@
 """A tiny model that plays the coordination gap, trained from nothing in minutes on a CPU.
 
-`train_base` makes a tokenizer and a Qwen3 of under a million parameters and teaches it three tasks
+`train_base` makes a tokenizer and a Qwen3 of under a million parameters and teaches it four tasks
 on the statements of the training split: DIRECT (statement -> a program of any admissible reading),
-SOLVE (statement and strategy -> that program) and PLAN (statement -> K strategies). The strategies
-of its plans are drawn independently of each other, but for a share `distinct_fraction`, so that the
-planner it gives reinforcement learning to start from does no better than independent sampling.
+SOLVE (statement and strategy -> that program), PLAN (statement -> K strategies) and STEP (statement
+and notes -> one strategy, out of the notes if there are any), by which methods without tuples plan.
+The strategies of its plans are drawn independently of each other, but for a share
+`distinct_fraction`, so that the planner it gives reinforcement learning to start from does no
+better than independent sampling.
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ from .world import (
 DIRECT_TEMPLATE = "{statement}\nCODE\n"
 PLAN_TEMPLATE = "{statement}\nPLAN\n"
 SOLVE_TEMPLATE = "{statement}\nIDEA {strategy}\nCODE\n"
-TEMPLATES = (DIRECT_TEMPLATE, PLAN_TEMPLATE, SOLVE_TEMPLATE)
+STEP_TEMPLATE = "{statement}\nNOTES\n{notes}\nSTEP\n"
+NO_NOTES = "- none"
+TASKS = ("direct", "solve", "plan", "step")
 
 # A role's message is the prompt as it stands: no turns, no system prompt.
 CHAT_TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
@@ -50,7 +54,7 @@ _TOKEN_PATTERN = (
     r"| ?[A-Za-z]+[:(]?| ?[0-9]+|\n|\)| ?[^\sA-Za-z0-9)]+"
 )
 
-_RECIPE_VERSION = 1  # raise it when the training below changes: cached checkpoints are then rebuilt
+_RECIPE_VERSION = 2  # raise it when the training below changes: cached checkpoints are then rebuilt
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class BaseSettings:
 
     `distinct_fraction` is the share of plan examples without a repeated strategy (the method's
     stage 1 trains on such tuples); in the rest the K strategies are independent draws. `batch_size`
-    counts examples of each of the three tasks.
+    counts examples of each of the four tasks.
     """
 
     seed: int = 0
@@ -169,7 +173,8 @@ def train_base(
 def _vocabulary() -> list[str]:
     """Texts with every word that the base is taught: what the tokenizer is trained on."""
     texts = [wording.statement for split in SPLITS for wording in split_wordings(split)]
-    texts += [template.format(statement="", strategy="") for template in TEMPLATES]
+    templates = (DIRECT_TEMPLATE, PLAN_TEMPLATE, SOLVE_TEMPLATE, STEP_TEMPLATE)
+    texts += [t.format(statement="", strategy="", notes=NO_NOTES) for t in templates]
     texts += [format_plan([f" {rule.strategy}"] * NUM_READINGS) for rule in RULES.values()]
     texts += [fenced(rule.program(layout)) for rule in RULES.values() for layout in LAYOUTS]
     return texts
@@ -204,6 +209,11 @@ def _example(task: str, wording: Wording, settings: BaseSettings, draw: random.R
     if task == "solve":
         prompt = SOLVE_TEMPLATE.format(statement=wording.statement, strategy=rule.strategy)
         return prompt, fenced(rule.program(wording.layout))
+    if task == "step":
+        noted = draw.choices(rules, k=draw.randrange(4))
+        notes = "\n".join(f"- {noted_rule.strategy}" for noted_rule in noted) or NO_NOTES
+        prompt = STEP_TEMPLATE.format(statement=wording.statement, notes=notes)
+        return prompt, draw.choice(noted or rules).strategy
     if draw.random() < settings.distinct_fraction:
         plan = draw.sample(rules, settings.num_strategies)
     else:
@@ -235,7 +245,7 @@ def _train(
     settings: BaseSettings,
     progress: bool,
 ) -> Qwen3ForCausalLM:
-    """Trains on the three tasks in equal parts; the loss is the mean over completion tokens."""
+    """Trains on the tasks in equal parts; the loss is the mean over completion tokens."""
     draw = random.Random(settings.seed)
     wordings = split_wordings("train")
     optimizer = torch.optim.AdamW(
@@ -256,7 +266,7 @@ def _train(
     for _ in steps:
         examples = [
             _example(task, draw.choice(wordings), settings, draw)
-            for task in ("direct", "solve", "plan")
+            for task in TASKS
             for _ in range(settings.batch_size)
         ]
         tokens, labels = _batch(examples, tokenizer)

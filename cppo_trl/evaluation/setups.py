@@ -1,0 +1,199 @@
+"""From the settings of an evaluation to models that answer."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from peft import LoraConfig
+from transformers import BitsAndBytesConfig
+from transformers.utils import has_file
+
+from cppo_trl.generation import Sampling, Speaker
+from cppo_trl.methods import Setup, Templates
+from cppo_trl.policy import POLICY_FILE, load_speaker, read_policy_config
+from cppo_trl.roles import PLANNER, ROLES, SOLVER, adapter_source
+
+from .config import ConfigError, EvaluationConfig
+
+# METHOD's, where nothing else is said.
+DEFAULT_SAMPLING = {PLANNER: Sampling(512, 0.9), SOLVER: Sampling(2048, 0.7)}
+DEFAULT_K = 4
+_FIRST_VALUES = 64  # of each weight, which training changes all together
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """An evaluation's settings with what the adapters' own say, before a model is loaded.
+
+    Attributes:
+        model, revision: of the base.
+        tokenizer: directory or Hub id.
+        adapters: role -> the source of its adapter for each seed, where it has one.
+        num_attempts: K.
+        sampling: of each role.
+        templates: the prompts.
+        chat_template_kwargs: for the chat template.
+    """
+
+    model: str
+    revision: str | None
+    tokenizer: str | None
+    adapters: Mapping[str, Sequence[str]]
+    num_attempts: int
+    sampling: Mapping[str, Sampling]
+    templates: Templates
+    chat_template_kwargs: Mapping[str, Any]
+
+    def settings(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return asdict(self)
+
+    def adapter_names(self, seed: int) -> dict[str, str]:
+        """Role -> the name of its adapter in the model, for one seed."""
+        return {role: self._name(role, sources[seed]) for role, sources in self.adapters.items()}
+
+    def adapter_sources(self) -> dict[str, tuple[str, str]]:
+        """What to load: adapter name -> (role, source)."""
+        return {
+            self._name(role, source): (role, source)
+            for role, sources in self.adapters.items()
+            for source in sources
+        }
+
+    def _name(self, role: str, source: str) -> str:
+        place = list(dict.fromkeys(self.adapters[role])).index(source)
+        return f"{role}-{place}" if place else role
+
+
+def resolve(config: EvaluationConfig) -> Resolved:
+    """What the settings come to; of the adapters only their settings are read.
+
+    Raises:
+        ConfigError: prompts or adapters that cannot be used.
+    """
+    adapters = {
+        role: [*config.sources(role)] * (config.seeds // len(config.sources(role)))
+        for role in ROLES
+        if config.sources(role)
+    }
+    try:
+        policies = {role: _policy(sources[0]) for role, sources in adapters.items()}
+        own_prompts = {
+            name: policies[role]["prompts"][name]
+            for name, role in (("plan", PLANNER), ("solve", SOLVER))
+            if policies.get(role)
+        }
+        templates = Templates(**{**own_prompts, **config.prompts})
+        model, revision = config.model, config.revision
+        if model is None:
+            role = next(iter(adapters))
+            source, subfolder = adapter_source(adapters[role][0], role)
+            adapter = LoraConfig.from_pretrained(source, subfolder=subfolder)
+            model = adapter.base_model_name_or_path
+            revision = revision or adapter.revision
+    except (OSError, ValueError) as error:
+        raise ConfigError(str(error)) from error
+    known = [policy for policy in policies.values() if policy]
+    own = known[0] if known else {"num_strategies": DEFAULT_K, "chat_template_kwargs": {}}
+    sources = [sources[0] for sources in adapters.values()]
+    kwargs = config.chat_template_kwargs
+    return Resolved(
+        model,
+        revision,
+        next((source for source in sources if has_file(source, "tokenizer_config.json")), None),
+        adapters,
+        config.k or own["num_strategies"],
+        {role: _sampling(config, role, policies.get(role)) for role in ROLES},
+        templates,
+        own["chat_template_kwargs"] if kwargs is None else kwargs,
+    )
+
+
+def load_speaker_of(config: EvaluationConfig, resolved: Resolved) -> Speaker:
+    """Loads the base, once, with all adapters.
+
+    Raises:
+        OSError, ValueError: what cannot be loaded.
+    """
+    kwargs = {
+        "dtype": config.dtype,
+        "revision": resolved.revision,
+        "attn_implementation": config.attn_implementation,
+    }
+    if config.load_in_4bit:
+        kwargs["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=torch.bfloat16,
+        )
+    return load_speaker(
+        resolved.model,
+        resolved.adapter_sources(),
+        resolved.tokenizer,
+        config.rollout_batch_size,
+        resolved.chat_template_kwargs,
+        **{key: value for key, value in kwargs.items() if value is not None},
+    )
+
+
+def setups_of(config: EvaluationConfig, resolved: Resolved, speaker: Speaker) -> list[Setup]:
+    """One setup for each seed, which differ in the adapters."""
+    return [
+        Setup(
+            speaker,
+            resolved.num_attempts,
+            resolved.sampling[PLANNER],
+            resolved.sampling[SOLVER],
+            resolved.templates,
+            resolved.adapter_names(seed),
+        )
+        for seed in range(config.seeds)
+    ]
+
+
+def fingerprints(model: torch.nn.Module, resolved: Resolved) -> dict[str, Any]:
+    """What tells these weights from others: of the base, and of each role's adapter by seed."""
+    hashes: dict[str, Any] = {}
+    adapters = set(resolved.adapter_sources())
+    for name, weight in model.named_parameters():
+        parts = name.split(".")
+        owner = parts[-2] if "lora_" in name and parts[-2] in adapters else "base"
+        values = weight.detach().flatten()[:_FIRST_VALUES].double().cpu().numpy()
+        hashes.setdefault(owner, hashlib.blake2b(digest_size=12)).update(values.tobytes())
+    found = {owner: value.hexdigest() for owner, value in hashes.items()}
+    by_seed = [resolved.adapter_names(seed) for seed in range(_seeds(resolved))]
+    roles = {role: [found[names[role]] for names in by_seed] for role in resolved.adapters}
+    return {"base": found["base"], **roles}
+
+
+def _seeds(resolved: Resolved) -> int:
+    return max(map(len, resolved.adapters.values()), default=0)
+
+
+def _policy(source: str) -> dict[str, Any] | None:
+    """What was saved beside an adapter; None for one that stands alone."""
+    return read_policy_config(source) if has_file(source, POLICY_FILE) else None
+
+
+def _sampling(config: EvaluationConfig, role: str, policy: Mapping[str, Any] | None) -> Sampling:
+    sampling = Sampling(**policy["sampling"][role]) if policy else DEFAULT_SAMPLING[role]
+    given = {
+        PLANNER: {
+            "max_new_tokens": config.max_plan_length,
+            "temperature": config.planner_temperature,
+            "top_p": config.planner_top_p,
+        },
+        SOLVER: {
+            "max_new_tokens": config.max_completion_length,
+            "temperature": config.temperature,
+            "top_p": config.top_p,
+            "top_k": config.top_k,
+            "min_p": config.min_p,
+        },
+    }[role]
+    return replace(sampling, **{key: value for key, value in given.items() if value is not None})

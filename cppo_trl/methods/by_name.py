@@ -1,0 +1,151 @@
+"""The methods that an evaluation is asked for by name, and what each of them is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+
+from cppo_trl.generation import Sampling, Speaker
+from cppo_trl.prompts import DEFAULT_PLAN, DEFAULT_SOLVE, Prompts
+from cppo_trl.roles import BASE, PLANNER, SOLVER
+from cppo_trl.rollouts import RolloutPolicy
+
+from . import plan_and_solve, plan_search
+from .direct import DIRECT_TEMPLATE, LATENT_TEMPLATE, Direct, Latent
+from .method import Method, Voice, check_method_template
+from .plan_and_solve import PlanAndSolve
+from .plan_search import PlanSearch
+from .planned_tuple import PlannedTuple
+
+
+@dataclass(frozen=True)
+class Templates:
+    """The prompts of all methods; each class says which fields its own may use.
+
+    Attributes:
+        direct: of `Direct`.
+        latent: of `Latent`.
+        plan_and_solve: the plan of `PlanAndSolve`.
+        observe, derive, plan_search: of `PlanSearch`; the last one is its plan.
+        plan: of the planner of a tuple.
+        solve: of every solver that follows a plan or a strategy.
+
+    Raises:
+        ValueError: a template is malformed, has an unknown field, or lacks a required one.
+    """
+
+    direct: str = DIRECT_TEMPLATE
+    latent: str = LATENT_TEMPLATE
+    plan_and_solve: str = plan_and_solve.PLAN_TEMPLATE
+    observe: str = plan_search.OBSERVE_TEMPLATE
+    derive: str = plan_search.DERIVE_TEMPLATE
+    plan_search: str = plan_search.PLAN_TEMPLATE
+    plan: str = DEFAULT_PLAN
+    solve: str = DEFAULT_SOLVE
+
+    def __post_init__(self) -> None:
+        Prompts(self.plan, self.solve)  # checks these two
+        for item in fields(self):
+            if item.name not in ("plan", "solve"):
+                check_method_template(item.name, getattr(self, item.name))
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What all methods of an evaluation share, so that only the method differs.
+
+    Attributes:
+        speaker: answers as the base and as the adapters.
+        num_attempts: K.
+        planner, solver: how the tokens of plans, and of programs, are drawn.
+        templates: the prompts.
+        adapters: role -> the name of its trained adapter, where there is one.
+    """
+
+    speaker: Speaker
+    num_attempts: int
+    planner: Sampling
+    solver: Sampling
+    templates: Templates = field(default_factory=Templates)
+    adapters: Mapping[str, str] = field(default_factory=dict)
+
+    def base(self, sampling: Sampling) -> Voice:
+        """The bare base."""
+        return Voice(self.speaker, BASE, sampling)
+
+
+@dataclass(frozen=True)
+class NamedMethod:
+    """A method, made from a setup.
+
+    Attributes:
+        description: a few words.
+        make: makes it.
+        trained: the roles whose trained adapters it needs.
+    """
+
+    description: str
+    make: Callable[[Setup], Method]
+    trained: tuple[str, ...] = ()
+
+
+def _direct(setup: Setup) -> Method:
+    return Direct(setup.base(setup.solver), setup.num_attempts, setup.templates.direct)
+
+
+def _latent(setup: Setup) -> Method:
+    return Latent(setup.base(setup.solver), setup.num_attempts, setup.templates.latent)
+
+
+def _plan_and_solve(setup: Setup) -> Method:
+    return PlanAndSolve(
+        setup.base(setup.planner),
+        setup.base(setup.solver),
+        setup.num_attempts,
+        setup.templates.plan_and_solve,
+        setup.templates.solve,
+    )
+
+
+def _plan_search(setup: Setup) -> Method:
+    return PlanSearch(
+        setup.base(setup.planner),
+        setup.base(setup.solver),
+        setup.num_attempts,
+        observe_template=setup.templates.observe,
+        derive_template=setup.templates.derive,
+        plan_template=setup.templates.plan_search,
+        solve_template=setup.templates.solve,
+    )
+
+
+def _planned(description: str, *trained: str) -> NamedMethod:
+    def make(setup: Setup) -> Method:
+        templates = setup.templates
+        return PlannedTuple(
+            RolloutPolicy(
+                setup.speaker,
+                Prompts(templates.plan, templates.solve),
+                setup.num_attempts,
+                setup.planner,
+                setup.solver,
+                {
+                    role: setup.adapters[role] if role in trained else BASE
+                    for role in (PLANNER, SOLVER)
+                },
+            )
+        )
+
+    return NamedMethod(description, make, trained)
+
+
+METHODS: Mapping[str, NamedMethod] = {
+    "direct": NamedMethod("K samples from the statement", _direct),
+    "latent": NamedMethod("one sample for each z = 1..K that the prompt names", _latent),
+    "plan-and-solve": NamedMethod("K times a plan and its program", _plan_and_solve),
+    "plansearch": NamedMethod("K plans from combinations of observations", _plan_search),
+    "untrained-planner": _planned("a tuple: base planner, base solver"),
+    "planner": _planned("a tuple: trained planner, base solver", PLANNER),
+    "solver": _planned("a tuple: base planner, trained solver", SOLVER),
+    "cppo": _planned("a tuple: trained planner, trained solver", PLANNER, SOLVER),
+}
