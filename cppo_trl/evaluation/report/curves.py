@@ -97,7 +97,8 @@ def _dress(axes: Axes, ks: list[int]) -> None:
     low, high = axes.get_ylim()
     low, high = max(low, -1), min(max(high, low + 5), 101)
     axes.set_ylim(low, high)
-    levels = [level for level in MaxNLocator(6).tick_values(low, high) if low <= level <= high]
+    steps = MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high)
+    levels = [level for level in steps if low <= level <= high]
     axes.set_yticks(levels, [f"{level:g} %" for level in levels])
     axes.set_xlabel("k", fontsize=10.5, color=INK)
     axes.grid(axis="y", color=LINE, linewidth=0.8)

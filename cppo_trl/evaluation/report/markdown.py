@@ -11,7 +11,7 @@ from .as_json import plain
 from .conclusion import benchmark_conclusion, conclusion, left_out
 from .numbers import cost_table, curves_note, difference_table, diversity_table, score_table
 from .table import Table, markdown_table, markdown_text
-from .title import about, command, title
+from .title import about, attempts, command, title
 
 _REPORT = """\
 # {title}
@@ -38,9 +38,9 @@ The same with every strategy, program and verdict: `report.html`. The numbers: `
 
 ## Which attempt solved what
 
-![For each method, which of the {k} attempts solved which problem](solved_by.png)
+![For each method, which attempt solved which problem](solved_by.png)
 
-A column is one tuple of {k} attempts at one problem; those that most attempts solved come first.
+A column is one tuple of {attempts} at one problem; those that most attempts solved come first.
 Below each matrix: how many attempts solved the columns above. Attempts that all do the same solve
 a problem all or none; attempts that complement each other solve it one at a time.
 
@@ -86,7 +86,7 @@ def markdown_report(evaluation: Evaluation) -> str:
         command=f"Made by\n\n{_fenced(made_by, 'bash')}" if made_by else "",
         settings=_fenced(_pretty(evaluation.settings), "json"),
         sessions=_fenced(_pretty(evaluation.sessions), "json"),
-        k=evaluation.k,
+        attempts=attempts(evaluation.k),
     )
 
 

@@ -22,6 +22,7 @@ from .table import (
     percent,
     points,
 )
+from .title import attempts
 
 _DIFFERENCES = """\
 In brackets: 95 % intervals of the paired bootstrap, not adjusted. p: two-sided, Holm-adjusted \
@@ -146,7 +147,7 @@ def diversity_table(evaluation: Evaluation) -> Table:
     k = evaluation.k
     return _by_benchmark(
         evaluation,
-        f"How different the {k} attempts are",
+        f"How different {attempts(k)} are",
         {
             "distinct strategies": lambda s: count(s.distinct),
             "plans that parse, %": lambda s: percent(s.parse_rate),
@@ -162,7 +163,7 @@ def cost_table(evaluation: Evaluation) -> Table:
     k = evaluation.k
     return _by_benchmark(
         evaluation,
-        f"What {k} attempts at a problem cost, plans included; means",
+        f"What {attempts(k)} at a problem cost, plans included; means",
         {
             "planner calls": lambda s: count(s.planner_calls),
             "planner tokens": lambda s: count(s.planner_tokens),

@@ -118,7 +118,7 @@ function listRow(number) {
   const about = many + (unknown ? "left out, no verdict · " : "") + statement.slice(0, 160);
   const cells = passed.map(([count, total]) => make("td", {
     text: `${count}/${total}`,
-    classes: count === 0 ? "none" : count === total ? "all" : "some",
+    classes: ["none", "few", "many", "all"][count && (count < total ? 1 + (count * 2 >= total) : 3)],
   }));
   const name = make("th", {scope: "row"},
     make("a", {text: id, href: `#/problem/${number}`}), make("small", {text: about}));

@@ -29,7 +29,7 @@ from .problem_data import packed, problem_index, problem_pages
 from .solved_plot import solved_figure
 from .style import method_places, svg_markup
 from .table import percent
-from .title import about, command, title
+from .title import about, attempts, command, title
 
 
 def page(evaluation: Evaluation) -> str:
@@ -55,7 +55,7 @@ def page(evaluation: Evaluation) -> str:
         diversity=diversity_table(evaluation),
         cost=cost_table(evaluation),
         places=method_places(list(evaluation.benchmarks[0].records), evaluation.baseline),
-        k=evaluation.k,
+        attempts=attempts(evaluation.k),
         command=command(evaluation),
         settings=flat(evaluation.settings),
         sessions=_sessions(evaluation),
@@ -97,7 +97,7 @@ def _benchmarks(evaluation: Evaluation) -> list[dict[str, Any]]:
                     svg_markup(
                         solved_figure([benchmark], legend=False),
                         f"solved-{place}",
-                        f"Which of the {k} attempts solved which problem of {benchmark.name}; the "
+                        f"Which attempt solved which problem of {benchmark.name}; the "
                         "shares are in the table below",
                     )
                 ),

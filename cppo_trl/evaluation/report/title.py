@@ -12,13 +12,18 @@ def title(evaluation: Evaluation) -> str:
     return f"pass@{evaluation.k} of {many}"
 
 
+def attempts(k: int) -> str:
+    """So many attempts, in words."""
+    return "1 attempt" if k == 1 else f"{k} attempts"
+
+
 def about(evaluation: Evaluation) -> str:
     """The model, K, the seeds and the baseline."""
     model = evaluation.settings.get("model")
     seeds = evaluation.seeds
     parts = [
         f"Model {model}" if isinstance(model, str) else "",
-        "K = 1 attempt" if evaluation.k == 1 else f"K = {evaluation.k} attempts",
+        f"K = {attempts(evaluation.k)}",
         "1 seed" if seeds == 1 else f"{seeds} seeds",
         f"baseline {evaluation.baseline}",
     ]
