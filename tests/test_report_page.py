@@ -188,13 +188,17 @@ def test_search_finds_ids_and_statements(page: Page, address: str) -> None:
     expect(page.locator("#found")).to_have_text("No problem is like that.")
 
 
-def test_back_leads_to_the_list_as_it_was(page: Page, address: str) -> None:
+@pytest.mark.parametrize("way", ["the browser's button", "the link"])
+def test_back_leads_to_the_list_as_it_was(page: Page, address: str, way: str) -> None:
     page.goto(address)
     page.get_by_label("Show").select_option("solved by no method")
     page.get_by_role("link", name="p36", exact=True).first.click()
     expect(page.locator("h1:visible")).to_have_text("p36")
     scrolled = page.evaluate("left")
-    page.go_back()
+    if way == "the link":
+        page.get_by_role("link", name="Report").click()
+    else:
+        page.go_back()
     expect(page.locator("#list")).to_be_visible()
     assert first_words(page)[0] == "p1"
     assert scrolled > 100
