@@ -189,6 +189,7 @@ def _eval(args: argparse.Namespace) -> int:
     from torch import OutOfMemoryError
 
     from .commands.evaluate import evaluate_and_report
+    from .evaluation.evaluate import NoVerdicts
     from .verifier import SandboxError
 
     command = shlex.join(["cppo-trl", *args.argv])
@@ -199,7 +200,7 @@ def _eval(args: argparse.Namespace) -> int:
     except OutOfMemoryError as error:
         hint = "go on with a smaller --rollout-batch-size"
         raise CommandError(f"{_first_line(error)} {hint}", status=1) from error
-    except SandboxError as error:
+    except (SandboxError, NoVerdicts) as error:
         raise CommandError(_first_line(error), status=1) from error
     except (OSError, ValueError) as error:  # what is refused, files, the Hub
         raise CommandError(_first_line(error)) from error

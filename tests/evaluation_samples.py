@@ -28,6 +28,8 @@ def sample_record(
             2 * (outcome == "+"),
             2,
             0.25,
+            None if outcome == "+" else 0,
+            "" if outcome == "+" else "expected <3>",
         )
         for place, outcome in enumerate(outcomes)
     )

@@ -17,7 +17,7 @@ from cppo_trl.benchmarks import BenchmarkError
 from cppo_trl.cli import main
 from cppo_trl.evaluation.config import ConfigError, EvaluationConfig
 from cppo_trl.evaluation.directory import DirectoryError, EvaluationDirectory
-from cppo_trl.evaluation.evaluate import ladder
+from cppo_trl.evaluation.evaluate import NoVerdicts, ladder
 from cppo_trl.evaluation.setups import resolve
 from cppo_trl.generation import Sampling, TransformersGenerator
 from cppo_trl.roles import PLANNER, SOLVER
@@ -353,6 +353,17 @@ def test_what_stops_an_evaluation_says_how_it_goes_on(
     monkeypatch.setattr(TransformersGenerator, "generate", stop)
     assert main([*command, "--output", str(tmp_path / "out")]) == status
     assert said in capsys.readouterr().err
+
+
+def test_an_evaluation_without_any_verdict_says_so(qwen3_dir, folder, monkeypatch):
+    def trouble(self, problems, completions, **options):
+        return [Verdict(Status.INFRASTRUCTURE, 0, 1)] * len(problems)
+
+    monkeypatch.setattr(CodeVerifier, "verify_completions", trouble)
+    with pytest.raises(NoVerdicts, match="guesses: no problem has verdicts"):
+        evaluate_guesses(qwen3_dir, folder)
+    monkeypatch.undo()
+    assert evaluate_guesses(qwen3_dir, folder).benchmarks[0].unknown == []
 
 
 def test_unknown_verdicts_leave_a_problem_out_for_every_method(qwen3_dir, folder, monkeypatch):

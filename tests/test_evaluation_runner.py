@@ -94,6 +94,8 @@ def test_a_record_holds_what_was_said_its_verdict_and_what_was_spent(whole):
         "status": "pass" if number == "1" else "wrong_answer",
         "tests_passed": int(number == "1"),
         "tests_total": 1,
+        "first_failed": None if number == "1" else 0,
+        "message": "" if number == "1" else f"got '{number}\\n', expected '1'",
     }
 
 

@@ -29,6 +29,11 @@ SIZES = {
     "num_generations=8,": "num_generations=2,",
     "gradient_accumulation_steps=8,": "gradient_accumulation_steps=2,",
 }
+# What makes the example's evaluation small enough, and stands for what the quickstart trains.
+SMALL_EVALUATION = [
+    *("--adapters", "runs/my-run", "--benchmark", "problems.jsonl", "--seeds", "1"),
+    *("--max-plan-length", "8", "--max-completion-length", "8"),
+]
 # What makes the default recipe small enough for a test.
 SMALL_RECIPE = [
     *("--use_cpu", "true", "--bf16", "false", "--dtype", "float32", "--max_steps", "1"),
@@ -94,6 +99,8 @@ def test_command_works(command, session, qwen3_5_dir, tmp_path, monkeypatch, cap
         assert (tmp_path / "run" / "planner" / "adapter_model.safetensors").is_file()
     else:
         monkeypatch.chdir(folder)
+        if "recipes/configs/coordination_gap_eval.yaml" in arguments:
+            arguments += ["--model", str(qwen3_5_dir), *SMALL_EVALUATION]
         assert cppo_trl_command(arguments) == 0
         assert capfd.readouterr().out
         if arguments[0] == "verify":

@@ -152,6 +152,14 @@ def test_one_seed_is_said_to_leave_out_what_runs_differ_by(tmp_path) -> None:
     assert "There is one seed, so they do not say how much another run would differ." in text
 
 
+@pytest.mark.parametrize(("problems", "is_told"), [(29, True), (30, False)])
+def test_few_problems_are_said_to_make_the_bootstrap_too_sure(tmp_path, problems, is_told) -> None:
+    evaluation = sample_evaluation({"b": {"m": ["+-"] * problems}})
+    write_report(tmp_path, evaluation)
+    said = "Fewer than 30 problems" in (tmp_path / "report.md").read_text()
+    assert said == is_told == ("Fewer than 30 problems" in (tmp_path / "report.html").read_text())
+
+
 def test_text_of_any_origin_is_no_markup(tmp_path) -> None:
     outcomes = {HOSTILE: ["+-", "--"], "<b>cppo</b>": ["++", "+-"]}
     texts = report(

@@ -33,6 +33,10 @@ from .summary import summarise, without_unknown
 _PACKAGES = ("cppo-trl", "torch", "transformers", "peft", "trl", "bitsandbytes")
 
 
+class NoVerdicts(RuntimeError):
+    """The verifier failed on every problem of a benchmark, so there is nothing to report."""
+
+
 def evaluate(
     config: EvaluationConfig,
     *,
@@ -53,6 +57,7 @@ def evaluate(
         ConfigError: the settings cannot be used.
         BenchmarkError, HubUnreachable: the problems cannot be had.
         DirectoryError, RecordError: `config.output` holds an evaluation with other settings.
+        NoVerdicts: the verifier failed on every problem of a benchmark.
         OSError, ValueError: the model cannot be loaded, or a file not written.
     """
     resolved = resolve(config)
@@ -116,6 +121,11 @@ def _evaluation(
     known, unknown = {}, {}
     for name, methods in records.items():
         known[name], unknown[name] = without_unknown(methods)
+        if len(unknown[name]) == len(problems[name]):
+            raise NoVerdicts(
+                f"{name}: no problem has verdicts on all its attempts, for trouble of the "
+                "verifier's own; the attempts are kept, and the same command verifies them again"
+            )
     baseline = config.baseline or config.methods[0]
     summaries = summarise(known, ladder(resolved.num_attempts, config.draws), baseline)
     results = [

@@ -14,7 +14,10 @@ from cppo_trl.verifier import Status
 
 @dataclass(frozen=True)
 class AttemptRecord:
-    """One attempt and its verdict; an attempt that was never made has no completion."""
+    """One attempt and its verdict; an attempt that was never made has no completion.
+
+    `first_failed` counts tests from 0; `message` says how that one failed.
+    """
 
     completion: str | None
     program: str | None
@@ -22,6 +25,8 @@ class AttemptRecord:
     tests_passed: int
     tests_total: int
     cpu_seconds: float
+    first_failed: int | None = None
+    message: str = ""
 
     @property
     def passed(self) -> bool | None:

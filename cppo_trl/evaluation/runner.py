@@ -129,6 +129,8 @@ def _attempt(completion: str, verdict: Verdict) -> AttemptRecord:
         verdict.tests_passed,
         verdict.tests_total,
         round(verdict.cpu_seconds, 6),
+        verdict.first_failed,
+        verdict.message,
     )
 
 

@@ -54,17 +54,19 @@ class Resolved:
 
     def adapter_names(self, seed: int) -> dict[str, str]:
         """Role -> the name of its adapter in the model, for one seed."""
-        return {role: self._name(role, sources[seed]) for role, sources in self.adapters.items()}
+        adapters = self.adapters.items()
+        return {role: self.adapter_name(role, sources[seed]) for role, sources in adapters}
 
     def adapter_sources(self) -> dict[str, tuple[str, str]]:
         """What to load: adapter name -> (role, source)."""
         return {
-            self._name(role, source): (role, source)
+            self.adapter_name(role, source): (role, source)
             for role, sources in self.adapters.items()
             for source in sources
         }
 
-    def _name(self, role: str, source: str) -> str:
+    def adapter_name(self, role: str, source: str) -> str:
+        """The name that a role's adapter from that source has in the model."""
         place = list(dict.fromkeys(self.adapters[role])).index(source)
         return f"{role}-{place}" if place else role
 
@@ -161,18 +163,18 @@ def fingerprints(model: torch.nn.Module, resolved: Resolved) -> dict[str, Any]:
     hashes: dict[str, Any] = {}
     adapters = set(resolved.adapter_sources())
     for name, weight in model.named_parameters():
-        parts = name.split(".")
-        owner = parts[-2] if "lora_" in name and parts[-2] in adapters else "base"
+        if weight.is_meta:  # offloaded, where a model does not fit
+            continue
+        parts = name.split(".") if "lora_" in name else []
+        owner = next((part for part in parts if part in adapters), "base")
         values = weight.detach().flatten()[:_FIRST_VALUES].double().cpu().numpy()
         hashes.setdefault(owner, hashlib.blake2b(digest_size=12)).update(values.tobytes())
     found = {owner: value.hexdigest() for owner, value in hashes.items()}
-    by_seed = [resolved.adapter_names(seed) for seed in range(_seeds(resolved))]
-    roles = {role: [found[names[role]] for names in by_seed] for role in resolved.adapters}
-    return {"base": found["base"], **roles}
-
-
-def _seeds(resolved: Resolved) -> int:
-    return max(map(len, resolved.adapters.values()), default=0)
+    by_role = {
+        role: [found.get(resolved.adapter_name(role, source)) for source in sources]
+        for role, sources in resolved.adapters.items()
+    }
+    return {"base": found.get("base"), **by_role}
 
 
 def _policy(source: str) -> dict[str, Any] | None:

@@ -21,8 +21,11 @@ from .table import (
     p_value,
     percent,
     points,
+    seconds,
 )
 from .title import attempts
+
+FEW = 30  # problems, below which a percentile bootstrap is too sure
 
 _DIFFERENCES = """\
 In brackets: 95 % intervals of the paired bootstrap, not adjusted. p: two-sided, Holm-adjusted \
@@ -96,6 +99,8 @@ def score_table(evaluation: Evaluation) -> Table:
         for place, summary in enumerate(evaluation.benchmarks[0].summaries)
     )
     notes = [interval_note(evaluation)]
+    if any(num_scored(benchmark) < FEW for benchmark in evaluation.benchmarks):
+        notes.append(f"Fewer than {FEW} problems: the bootstrap makes intervals too narrow then.")
     if len(rows) > 1:
         notes.append(
             f"{BETTER} better, {WORSE} worse than the baseline {evaluation.baseline} in pass@{k}: "
@@ -169,9 +174,9 @@ def cost_table(evaluation: Evaluation) -> Table:
             "planner tokens": lambda s: count(s.planner_tokens),
             "solver calls": lambda s: count(s.solver_calls),
             "solver tokens": lambda s: count(s.solver_tokens),
-            "generation,\u00a0s": lambda s: count(s.seconds),
-            "verification, CPU\u00a0s": lambda s: count(s.cpu_seconds),
-            f"pass@{k}, %, for 10k\u00a0tokens": lambda s: percent(s.pass_per_10k_tokens),
+            "generation,\u00a0s": lambda s: seconds(s.seconds),
+            "verification, CPU\u00a0s": lambda s: seconds(s.cpu_seconds),
+            f"pass@{k} for 10k\u00a0tokens": lambda s: count(s.pass_per_10k_tokens),
         },
         "Tokens: decoded, the planner's counted. Generation: a problem's share of its batch.",
     )

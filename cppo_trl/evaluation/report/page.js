@@ -211,12 +211,14 @@ function tupleParts({strategies, planned, attempts}, page) {
     : "Attempts without a plan, independent of each other.";
   const parts = strategies ? [] : [make("p", {text: none, classes: planned ? "warning" : "note"})];
   const cards = attempts.map((attempt, place) => {
-    const {status, passed, total, cpu, code, text} = attempt;
-    const told = `${STATUS[status] ?? status} · ${passed} of ${total} tests · ${cpu.toFixed(2)} s CPU`;
+    const {status, passed, total, cpu, code, text, why} = attempt;
+    const time = cpu < 0.1 ? `${(1000 * cpu).toFixed(1)} ms` : `${cpu.toFixed(2)} s`;
+    const told = `${STATUS[status] ?? status} · ${passed} of ${total} tests · ${time} CPU`;
     const card = make("article", {classes: status === "pass" ? "solved" : "failed"},
       make("h3", {}, make("span", {text: `Attempt ${index.labels[place]}`}),
         make("span", {text: told, classes: status === "pass" ? "pass" : "fail"})));
     if (strategies) card.append(make("p", {text: strategies[place], classes: "strategy"}));
+    if (why) card.append(make("p", {text: why, classes: "why"}));
     if (text === null) {
       card.append(make("p", {text: "Never made.", classes: "note"}));
       return card;

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Sequence
 from typing import Any
 
-from cppo_trl.evaluation.records import Record
+from cppo_trl.evaluation.records import AttemptRecord, Record
 from cppo_trl.evaluation.results import BenchmarkResult, Evaluation
 from cppo_trl.problems import Problem
 
@@ -117,6 +117,7 @@ def _tuple(record: Record, texts: dict[str, int]) -> dict[str, Any]:
                 "passed": attempt.tests_passed,
                 "total": attempt.tests_total,
                 "cpu": attempt.cpu_seconds,
+                "why": _why(attempt),
             }
         )
     return {
@@ -126,3 +127,9 @@ def _tuple(record: Record, texts: dict[str, int]) -> dict[str, Any]:
         "planned": bool(record.spent.get("planner_calls")),
         "attempts": attempts,
     }
+
+
+def _why(attempt: AttemptRecord) -> str:
+    """Which test failed first, counted from 1 as people do, and how."""
+    test = "" if attempt.first_failed is None else f"test {attempt.first_failed + 1}"
+    return ": ".join(filter(None, (test, attempt.message)))

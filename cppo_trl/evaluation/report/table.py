@@ -93,6 +93,11 @@ def count(number: float | None) -> str:
     return f"{number:,.0f}" if number >= 100 else f"{number:.2f}"
 
 
+def seconds(number: float) -> str:
+    """A mean time: two digits that count where it is below one second."""
+    return count(number) if number >= 1 else f"{number:.2g}"
+
+
 def listed(names: Sequence[str]) -> str:
     """Names as a sentence has them: "a, b and c"."""
     *rest, last = names
