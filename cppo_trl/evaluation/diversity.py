@@ -9,6 +9,7 @@ import keyword
 import re
 import tokenize
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -141,6 +142,8 @@ class _Rename(ast.NodeTransformer):
         return self.generic_visit(node)
 
 
+# A program is met once for each other one of its tuple, and again in other tuples.
+@lru_cache(maxsize=4096)
 def _normalised(program: str) -> str | None:
     """The syntax tree as text, with names numbered; None for what does not parse."""
     try:
@@ -163,11 +166,12 @@ def _own_names(tree: ast.AST) -> set[str]:
     return own
 
 
-def _ngrams(program: str) -> set[tuple[str, ...]]:
+@lru_cache(maxsize=4096)
+def _ngrams(program: str) -> frozenset[tuple[str, ...]]:
     tokens = _tokens(program)
     if len(tokens) < NGRAM:
-        return {tuple(tokens)} if tokens else set()
-    return set(zip(*(tokens[start:] for start in range(NGRAM)), strict=False))
+        return frozenset([tuple(tokens)] if tokens else [])
+    return frozenset(zip(*(tokens[start:] for start in range(NGRAM)), strict=False))
 
 
 def _tokens(program: str) -> list[str]:
