@@ -117,6 +117,16 @@ def test_the_benchmark_of_the_verifier_prints_its_table():
     assert "zygote, all layers (the default)" in said
 
 
+def test_the_table_of_the_example_is_that_of_its_report():
+    summary = json.loads((REPO / "docs/examples/coordination_gap/summary.json").read_text())
+    (benchmark,) = summary["benchmarks"]
+    assert f"{benchmark['problems']} problems, {summary['seeds']} seeds" in README
+    for method in benchmark["methods"]:
+        one, *_, four = method["pass_at_k"]
+        interval = f"{four['mean']:.3f} ({four['low']:.3f}–{four['high']:.3f})"
+        assert f"| `{method['method']}` | {one['mean']:.3f} | {interval} |" in README
+
+
 def test_links_lead_somewhere():
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         if "://" not in target:
