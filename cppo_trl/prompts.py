@@ -38,6 +38,31 @@ Answer with one fenced python block and nothing else.
 Strategy: {strategy}\
 """
 
+# For a judge that answers in words. The plan comes last: the tuples of a problem share a prefix.
+DEFAULT_JUDGE = """\
+Someone was asked for {k} different strategies for the problem below, of which each is handed to a \
+programmer who sees the problem and that one strategy only. Decide whether the plan is valid. You \
+are not asked whether the strategies are right.
+
+The plan fails if any of these holds:
+- there are not exactly {k} strategies;
+- two strategies lead to the same program, whatever their wording (variants of one idea that \
+differ in implementation, complexity or way to fail are fine);
+- the strategies are steps of one workflow and not attempts of their own at the whole problem;
+- a strategy is filler, or fluent but so general that it would fit most problems;
+- a strategy belongs to another problem, or takes for granted what the problem does not say;
+- a strategy contains code, or gives away a final answer.
+
+Problem:
+{statement}
+
+Plan:
+{plan}
+
+Answer with one JSON object and nothing else: {{"verdict": "pass" or "fail", "reason": "one \
+sentence"}}\
+"""
+
 _NUMBERS = ("k", "z")
 _PLAN_FIELDS = ("statement", "k", "labels", "first", "last", "contract")
 _SOLVE_FIELDS = ("statement", "contract", "starter_code", "strategy")

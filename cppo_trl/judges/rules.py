@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from ..plans import count_labels, normalise_strategy
 from ..problems import Problem
+from .judge import Judge, StrategyTuple
 from .judgement import Judgement
 
 Check = Callable[[Problem, tuple[str, ...]], str | None]
@@ -53,7 +53,7 @@ _SENTENCE_END = re.compile(r"[.!?;]+(?:\s+|$)")
 _SHORTEST_LEAK = 12  # characters of a test's output that do not turn up in a strategy by chance
 
 
-class RuleJudge:
+class RuleJudge(Judge):
     """Accepts a plan that breaks none of the rules, and says which one a rejected plan breaks.
 
     Rejected are: fewer than 2 or more than 26 strategies; a plan with more labels than strategies
@@ -61,8 +61,6 @@ class RuleJudge:
     `max_words` words; two strategies that are equal once case, punctuation, emphasis and white
     space are set aside; code; a strategy that tells the answer (the whole output of a test, or a
     bare number, as the answer without any condition).
-
-    It is a TRL reward function as well: 1.0 for a valid plan, 0.0 for a rejected one.
 
     Args:
         max_words: the longest strategy, in words (arXiv 2605.27000 asks for at most 45).
@@ -73,7 +71,7 @@ class RuleJudge:
         ValueError: `max_words` is less than 1.
     """
 
-    __name__ = "rule_judge"  # TRL names metrics after the reward function
+    __name__ = "rule_judge"
 
     def __init__(self, max_words: int = 45, check: Check | None = None) -> None:
         if max_words < 1:
@@ -81,48 +79,17 @@ class RuleJudge:
         self.max_words = max_words
         self.check = check
 
-    def judge(
-        self, problem: Problem, strategies: Sequence[str], plan: str | None = None
-    ) -> Judgement:
-        """The verdict on one tuple of strategies, with the first rule that it breaks.
+    def judge_many(self, tuples: Sequence[StrategyTuple]) -> list[Judgement]:
+        """The verdict on each tuple, with the first rule that it breaks."""
+        return [self._judge(item) for item in tuples]
 
-        Args:
-            problem: what the strategies are for.
-            strategies: the K strategies.
-            plan: the text that they were read from; without it, labels are not counted.
-        """
-        strategies = tuple(strategies)
-        reason = self._broken_rule(problem, strategies, plan)
+    def _judge(self, item: StrategyTuple) -> Judgement:
+        reason = self._broken_rule(item.problem, item.strategies, item.plan)
         if reason is None and self.check is not None:
-            reason = self.check(problem, strategies)
+            reason = self.check(item.problem, item.strategies)
             if not isinstance(reason, (str, type(None))):
                 raise TypeError(f"check gave {reason!r}; it must give a reason (str) or None")
         return Judgement(True) if reason is None else Judgement(False, reason)
-
-    def __call__(
-        self,
-        prompts: Sequence[Any],
-        completions: Sequence[Any],
-        problem: Sequence[Problem],
-        strategies: Sequence[Sequence[str] | None],
-        log_extra: Callable[[str, list], None] | None = None,
-        **kwargs: Any,
-    ) -> list[float | None]:
-        """TRL's reward call: one reward a row, from the columns `problem` and `strategies`.
-
-        `strategies` is None for a plan that does not parse, which is rejected. The prompts and
-        other columns are not looked at. The reasons of rejections go to the column "rejected" of
-        the completions table.
-        """
-        judgements = [
-            Judgement(False, "no plan")
-            if tuple_ is None
-            else self.judge(row, tuple_, _text(completion))
-            for row, tuple_, completion in zip(problem, strategies, completions, strict=True)
-        ]
-        if log_extra is not None:
-            log_extra("rejected", [judgement.reason for judgement in judgements])
-        return [judgement.reward for judgement in judgements]
 
     def _broken_rule(
         self, problem: Problem, strategies: tuple[str, ...], plan: str | None
@@ -148,11 +115,6 @@ class RuleJudge:
             if _leaks_answer(problem, strategy):
                 return f"strategy {number} tells the answer"
         return None
-
-
-def _text(completion: str | Sequence[dict[str, Any]]) -> str:
-    """A completion in either of TRL's forms."""
-    return completion if isinstance(completion, str) else completion[-1]["content"]
 
 
 def _leaks_answer(problem: Problem, strategy: str) -> bool:

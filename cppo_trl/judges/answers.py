@@ -1,0 +1,53 @@
+"""Answers that were paid for once, kept in a file that several processes may share."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from pathlib import Path
+
+from .judgement import Judgement
+
+
+class AnswerCache:
+    """Judgements by what was asked.
+
+    Args:
+        path: an SQLite file, made if it is not there; None keeps them in memory.
+
+    Raises:
+        OSError: the file cannot be opened as such.
+    """
+
+    def __init__(self, path: str | Path | None):
+        if path is not None:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        self._path = ":memory:" if path is None else str(path)
+        try:
+            self._file = sqlite3.connect(self._path, timeout=60, check_same_thread=False)
+            with self._file:
+                self._file.execute(
+                    "CREATE TABLE IF NOT EXISTS answers (asked TEXT PRIMARY KEY, valid INTEGER, "
+                    "reason TEXT)"
+                )
+        except sqlite3.Error as error:
+            raise OSError(f"{path}: no file of answers ({error})") from error
+
+    def get(self, asked: str) -> Judgement | None:
+        """The judgement, or None if it was not asked for yet."""
+        row = self._file.execute(
+            "SELECT valid, reason FROM answers WHERE asked = ?", (_digest(asked),)
+        ).fetchone()
+        return None if row is None else Judgement(bool(row[0]), row[1])
+
+    def put(self, asked: str, judgement: Judgement) -> None:
+        """Keeps a judgement, at once."""
+        with self._file:
+            self._file.execute(
+                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?)",
+                (_digest(asked), int(judgement.valid), judgement.reason),
+            )
+
+
+def _digest(asked: str) -> str:
+    return hashlib.sha256(asked.encode("utf-8", "surrogatepass")).hexdigest()
