@@ -63,6 +63,18 @@ Answer with one JSON object and nothing else: {{"verdict": "pass" or "fail", "re
 sentence"}}\
 """
 
+# For a judge whose next token is the answer.
+DEFAULT_VALIDITY = """\
+Problem:
+{statement}
+
+Plan of {k} strategies:
+{plan}
+
+Is each strategy an attempt of its own at this whole problem, by another route than the others?
+Answer:\
+"""
+
 _NUMBERS = ("k", "z")
 _PLAN_FIELDS = ("statement", "k", "labels", "first", "last", "contract")
 _SOLVE_FIELDS = ("statement", "contract", "starter_code", "strategy")
