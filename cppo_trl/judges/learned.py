@@ -12,7 +12,7 @@ from itertools import zip_longest
 
 import torch
 from peft import PeftModel
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cppo_trl.plans import format_plan
@@ -50,7 +50,7 @@ class ValidityQuestion:
             raise ValueError("the validity template must have the field {plan} once")
         self.template = template
         self.max_length = max_length
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
         # What both words begin with, as a space does in small vocabularies, belongs to the marker.
         words = [self._ids(word) for word in (PASS, FAIL)]
         shared = next(i for i, (p, f) in enumerate(zip_longest(*words)) if p != f)
@@ -65,7 +65,7 @@ class ValidityQuestion:
         """
         fields = {"statement": item.problem.statement, "k": len(item.strategies)}
         head, marker = (part.format(**fields) for part in self.template.split("{plan}"))
-        head_ids = self._tokenizer(head)["input_ids"]
+        head_ids = self.tokenizer(head)["input_ids"]
         plan_ids = self._ids(format_plan(item.strategies))
         marker_ids = [*self._ids(marker), *self._begun]
         room = self.max_length - len(marker_ids)
@@ -77,11 +77,11 @@ class ValidityQuestion:
         return [*head_ids[:room], *plan_ids, *marker_ids]
 
     def _ids(self, text: str) -> list[int]:
-        return self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
 def pass_logits(
-    model: PreTrainedModel | PeftModel,
+    model: nn.Module,
     questions: Sequence[Sequence[int]],
     answers: Sequence[int],
     pad_id: int,
@@ -90,18 +90,19 @@ def pass_logits(
 
     Questions are padded on the right, where neither causal nor linear attention looks.
     """
-    lengths = torch.tensor([len(ids) for ids in questions], device=model.device)
+    device = next(model.parameters()).device  # a wrapped model has no `device`
+    lengths = torch.tensor([len(ids) for ids in questions], device=device)
     longest = int(lengths.max())
-    ids_NT = torch.full((len(questions), longest), pad_id, device=model.device)
+    ids_NT = torch.full((len(questions), longest), pad_id, device=device)
     for row, ids in enumerate(questions):
-        ids_NT[row, : len(ids)] = torch.tensor(ids, device=model.device)
-    mask_NT = torch.arange(longest, device=model.device) < lengths[:, None]
+        ids_NT[row, : len(ids)] = torch.tensor(ids, device=device)
+    mask_NT = torch.arange(longest, device=device) < lengths[:, None]
     # The vocabulary's logits are wanted at the ends of the questions only.
     ends, place_N = torch.unique(lengths - 1, return_inverse=True)
     logits_NEV = model(
         input_ids=ids_NT, attention_mask=mask_NT.long(), logits_to_keep=ends, use_cache=False
     ).logits
-    rows = torch.arange(len(questions), device=model.device)
+    rows = torch.arange(len(questions), device=device)
     pass_id, fail_id = answers
     chosen_NV = logits_NEV[rows, place_N].float()
     return chosen_NV[:, pass_id] - chosen_NV[:, fail_id]

@@ -1,0 +1,139 @@
+"""A judge learns from labels, is measured on other problems, and is loaded as it was saved."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from cppo_trl.judges import StrategyTuple
+from cppo_trl.judges.labels import Label, LabelError
+from cppo_trl.judges.saved import RejectedJudge, load_judge, save_judge
+from cppo_trl.judges.training import train_judge, training_arguments
+from cppo_trl.problems import Problem, TestCase
+from cppo_trl.roles import add_roles, role_of, role_router
+from tiny_adapters import lora_config
+
+WORDS = ("sort", "scan", "count", "hash", "sum", "walk", "split", "merge")
+TEMPLATE = "{statement}\n{plan}\nAnswer:"
+
+
+def make_labels(count=40, seed=0):
+    """Labels that a model without any knowledge can learn: steps of a workflow are invalid."""
+    draw = random.Random(seed)
+    problems, labels = {}, []
+    for number in range(count):
+        problem = Problem(f"p{number}", f"Task {number}.", (TestCase("1", "1"),))
+        problems[problem.id] = problem
+        for valid in (True, False) * 2:
+            words = draw.sample(WORDS, 2)
+            texts = words if valid else [f"Step: {word}" for word in words]
+            labels.append(Label(problem.id, tuple(texts), valid, "test"))
+    return problems, labels
+
+
+@pytest.fixture(scope="module")
+def trained(qwen3_dir, tmp_path_factory):
+    problems, labels = make_labels()
+    args = training_arguments(
+        str(tmp_path_factory.mktemp("judge")),
+        num_train_epochs=4,
+        learning_rate=1e-2,
+        use_cpu=True,
+        disable_tqdm=True,
+    )
+    config = lora_config(r=8, lora_alpha=16)
+    return problems, train_judge(
+        str(qwen3_dir), labels, problems, args, config, TEMPLATE, dtype="float32"
+    )
+
+
+@pytest.fixture(scope="module")
+def saved(trained, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("saved") / "judge"
+    save_judge(trained[1].judge, directory, trained[1].quality.to_dict())
+    return directory
+
+
+def tuples(problems):
+    owners = list(problems.values())
+    return [
+        StrategyTuple(owners[n], (f"{'Step: ' * (n % 2)}{WORDS[n]}", "count")) for n in range(6)
+    ]
+
+
+def test_it_learns_what_the_labels_say(trained):
+    found = trained[1].quality
+    assert found.auc.value > 0.95
+    assert found.is_accepted, found.failed()
+
+
+def test_it_is_measured_on_problems_that_decided_nothing(trained):
+    _, found = trained
+    assert found.labels == (104, 24, 32)  # of 160: 26, 6 and 8 problems of 4 labels each
+    assert len(found.scores) == len(found.held_out) == found.quality.labels == 32
+
+
+def test_only_the_adapter_is_trained(trained, qwen3_dir):
+    judge = trained[1].judge
+    plain = AutoModelForCausalLM.from_pretrained(qwen3_dir, dtype="float32").state_dict()
+    base = judge.model.get_base_model().state_dict()
+    for name, weight in plain.items():
+        inside = name if name in base else name.replace(".weight", ".base_layer.weight")
+        assert torch.equal(base[inside], weight)
+
+
+def test_a_saved_judge_gives_the_same_scores(trained, saved):
+    problems, found = trained
+    loaded = load_judge(saved, dtype="float32")
+    assert loaded.threshold == found.judge.threshold
+    asked = tuples(problems)
+    assert loaded.scores(asked) == pytest.approx(found.judge.scores(asked), abs=1e-5)
+
+
+def test_plain_peft_reads_the_adapter(saved, qwen3_dir):
+    base = AutoModelForCausalLM.from_pretrained(qwen3_dir)
+    assert PeftModel.from_pretrained(base, saved, subfolder="judge").peft_config
+
+
+def test_beside_the_roles_it_scores_the_same_and_changes_nothing_of_them(trained, saved, qwen3_dir):
+    problems, found = trained
+    model = add_roles(AutoModelForCausalLM.from_pretrained(qwen3_dir), lora_config())
+    trainable = {name for name, weight in model.named_parameters() if weight.requires_grad}
+    loaded = load_judge(saved, model)
+    asked = tuples(problems)
+    assert loaded.scores(asked) == pytest.approx(found.judge.scores(asked), abs=1e-5)
+    after = {name for name, weight in model.named_parameters() if weight.requires_grad}
+    assert after == trainable
+    assert {role_of(name) for name in after} == {"planner", "solver"}
+    ids = AutoTokenizer.from_pretrained(qwen3_dir)("x", return_tensors="pt")["input_ids"]
+    with role_router(model).route("planner"):
+        model(ids).logits.sum().backward()
+    with pytest.raises(ValueError, match="a model has one judge"):
+        load_judge(saved, model)
+
+
+def test_a_rejected_judge_is_not_loaded_by_accident(trained, tmp_path):
+    failed = trained[1].quality.to_dict() | {"accepted": False, "failed": ["auc 0.6 is below 0.75"]}
+    save_judge(trained[1].judge, tmp_path, failed)
+    with pytest.raises(RejectedJudge, match=r"rejected \(auc 0.6 is below 0.75\)"):
+        load_judge(tmp_path)
+    assert load_judge(tmp_path, allow_rejected=True).threshold == trained[1].judge.threshold
+    content = json.loads((tmp_path / "cppo_judge.json").read_text())
+    assert content["quality"]["failed"] == ["auc 0.6 is below 0.75"]
+
+
+def test_a_folder_without_a_judge_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"holds no cppo_judge\.json"):
+        load_judge(tmp_path)
+
+
+def test_labels_of_unknown_problems_are_refused(qwen3_dir, tmp_path):
+    problems, labels = make_labels(3)
+    del problems["p1"]
+    with pytest.raises(LabelError, match="unknown problems, such as 'p1'"):
+        train_judge(str(qwen3_dir), labels, problems, training_arguments(str(tmp_path)))
