@@ -224,6 +224,85 @@ def _compare(args: argparse.Namespace) -> int:
     return 0
 
 
+def _judge_label(args: argparse.Namespace) -> int:
+    from .commands.judge import endpoint, label_plans
+    from .judges import EndpointError
+
+    names = ("cache", "concurrency", "max_calls")
+    options = {name: value for name, value in vars(args).items() if name in names}
+    try:
+        judge = None
+        if not args.gold:
+            judge = endpoint(args.model, getattr(args, "base_url", None), **options)
+        label_plans(
+            args.problems,
+            args.plans,
+            args.output,
+            judge,
+            "gold" if args.gold else args.model,
+            args.corrupt,
+            args.seed,
+        )
+    except EndpointError as error:
+        raise CommandError(_first_line(error), status=1) from error
+    except (OSError, ValueError, ImportError) as error:
+        raise CommandError(_first_line(error)) from error
+    return 0
+
+
+def _judge_train(args: argparse.Namespace) -> int:
+    _quieten_libraries()
+
+    from .commands.judge import train
+
+    given = vars(args)
+    arguments = {
+        argument: given[name]
+        for name, argument in (
+            ("epochs", "num_train_epochs"),
+            ("learning_rate", "learning_rate"),
+            ("batch_size", "per_device_train_batch_size"),
+            ("seed", "seed"),
+            ("use_cpu", "use_cpu"),
+        )
+        if name in given
+    }
+    lora = {
+        field: given[name]
+        for name, field in (("lora_r", "r"), ("lora_alpha", "lora_alpha"))
+        if name in given
+    }
+    names = ("max_length", "recall", "held_out", "dtype")
+    options = {name: given[name] for name in names if name in given}
+    try:
+        accepted = train(
+            args.model,
+            args.problems,
+            args.labels,
+            args.output,
+            arguments=arguments,
+            lora=lora,
+            **options,
+        )
+    except (OSError, ValueError) as error:
+        raise CommandError(_first_line(error)) from error
+    return 0 if accepted else 1
+
+
+def _judge_report(args: argparse.Namespace) -> int:
+    _quieten_libraries()
+
+    from .commands.judge import report
+
+    names = ("plans", "batch_size", "recall")
+    options = {name: value for name, value in vars(args).items() if name in names}
+    try:
+        accepted = report(args.judge, args.problems, args.labels, args.output, **options)
+    except (OSError, ValueError) as error:
+        raise CommandError(_first_line(error)) from error
+    return 0 if accepted else 1
+
+
 def _doctor(args: argparse.Namespace) -> int:
     from .verifier.doctor import describe, diagnose
     from .verifier.pool import EngineError, SandboxError
@@ -264,6 +343,10 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "benchmark_check": _benchmark_check,
     "eval": _eval,
     "compare": _compare,
+    "judge_label": _judge_label,
+    "judge_train": _judge_train,
+    "judge_calibrate": _judge_report,
+    "judge_report": _judge_report,
     "doctor": _doctor,
     "quickstart": _quickstart,
 }

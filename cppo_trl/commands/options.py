@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from cppo_trl import __version__
 
 from .evaluation_options import add_compare, add_eval
+from .judge_options import add_judge
 from .shared_options import add_filters, add_verifier_options
 
 
@@ -113,6 +114,7 @@ def command_parser() -> argparse.ArgumentParser:
     _add_benchmark(commands)
     add_eval(commands)
     add_compare(commands)
+    add_judge(commands)
 
     doctor = commands.add_parser(
         "doctor",

@@ -63,8 +63,14 @@ class Quality:
         return not self.failed()
 
     def to_dict(self) -> dict[str, object]:
-        """As JSON can hold it."""
-        return asdict(self) | {"accepted": self.is_accepted, "failed": self.failed()}
+        """As JSON can hold it: None for no number."""
+        numbers = {
+            name: [None if np.isnan(part) else part for part in value]
+            if isinstance(value, tuple)
+            else value
+            for name, value in asdict(self).items()
+        }
+        return numbers | {"accepted": self.is_accepted, "failed": self.failed()}
 
 
 def auc(scores: ArrayLike, valid: ArrayLike) -> float:

@@ -1,0 +1,229 @@
+"""The command `cppo-trl judge`: labels, a judge trained on them, and what it is worth.
+
+    cppo-trl judge label --problems train.jsonl --plans plans.jsonl --output labels.jsonl \\
+        --model Qwen/Qwen3-32B --base-url http://localhost:8000/v1 --corrupt
+    cppo-trl judge train --model Qwen/Qwen3.5-0.8B-Base --problems train.jsonl \\
+        --labels labels.jsonl --output runs/judge
+    cppo-trl judge report --judge runs/judge --problems test.jsonl --labels test-labels.jsonl \\
+        --output runs/judge-report
+
+Plans are JSON Lines, `{"problem_id", "strategies"}`, and where a solver attempted them `"passed"`
+(whether any attempt did). Labels are those of `cppo_trl.judges.labels`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cppo_trl.judges import EndpointJudge, Judge, StrategyTuple
+from cppo_trl.judges.labels import (
+    Label,
+    LabelError,
+    corrupted_labels,
+    read_labels,
+    write_labels,
+)
+from cppo_trl.problems import Problem, read_problems, read_rows
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A tuple of a file, and whether any attempt at it passed, where that is known."""
+
+    problem_id: str
+    strategies: tuple[str, ...]
+    passed: bool | None = None
+
+
+def label_plans(
+    problems: Path,
+    plans: Path,
+    output: Path,
+    judge: Judge | None,
+    source: str,
+    corrupt: bool = False,
+    seed: int = 0,
+) -> list[Label]:
+    """Labels plans by a judge, adds sure negatives if asked to, and writes all.
+
+    Args:
+        problems, plans: JSONL files.
+        output: the labels' file.
+        judge: None takes every plan for valid, as gold plans are.
+        source: who labels, as the labels have it.
+        corrupt: adds tuples made invalid out of the valid ones.
+        seed: of what is drawn.
+
+    Raises:
+        LabelError: a row is no plan, or no plan could be labelled.
+        ProblemError, OSError: a file cannot be used.
+    """
+    known = read_by_id(problems)
+    found = read_plans(plans, known)
+    output.write_text("", encoding="utf-8")  # fails before hours of work, not after
+    if judge is None:
+        labels = [Label(plan.problem_id, plan.strategies, True, source) for plan in found]
+    else:
+        tuples = [StrategyTuple(known[plan.problem_id], plan.strategies) for plan in found]
+        judgements = judge.judge_many(tuples)
+        made = [
+            Label.of(item.problem, item.strategies, judgement, source)
+            for item, judgement in zip(tuples, judgements, strict=True)
+        ]
+        labels = [label for label in made if label is not None]
+        reasons = Counter(j.reason for j in judgements if j.valid is None)
+        for reason, count in reasons.most_common(3):
+            print(f"{count} plans have no label: {reason}")
+    if corrupt:
+        labels += corrupted_labels(known, labels, seed)
+    if not labels:
+        raise LabelError(f"none of the {len(found)} plans of {plans} has a label")
+    write_labels(labels, output)
+    valid = sum(label.valid for label in labels)
+    print(f"{len(labels)} labels, {valid} valid, of {len(known)} problems: {output}")
+    return labels
+
+
+def endpoint(model: str, base_url: str | None, **options: Any) -> EndpointJudge:
+    """The judge of `label`."""
+    return EndpointJudge(model, base_url, **options)
+
+
+def train(
+    model: str,
+    problems: Path,
+    labels: Sequence[Path],
+    output: Path,
+    *,
+    arguments: Mapping[str, Any],
+    lora: Mapping[str, Any],
+    **options: Any,
+) -> bool:
+    """Trains a judge, writes it with its report, and says whether it is accepted.
+
+    Args:
+        model: id or path of the base.
+        problems, labels: JSONL files.
+        output: directory of the judge.
+        arguments: of `training_arguments`.
+        lora: fields of `LoraConfig` other than the method's.
+        options: of `train_judge`.
+    """
+    from dataclasses import replace
+
+    from cppo_trl.judges.report import write_judge_report
+    from cppo_trl.judges.saved import save_judge
+    from cppo_trl.judges.training import train_judge, training_arguments
+    from cppo_trl.roles import default_lora_config
+
+    known = read_by_id(problems)
+    read = [label for path in labels for label in read_labels(path)]
+    output.mkdir(parents=True, exist_ok=True)
+    trained = train_judge(
+        model,
+        read,
+        known,
+        training_arguments(str(output), **arguments),
+        replace(default_lora_config(), **lora),
+        **options,
+    )
+    save_judge(trained.judge, output, trained.quality.to_dict())
+    valid = [label.valid for label in trained.held_out]
+    write_judge_report(output, trained.quality, trained.scores, valid, trained.labels)
+    return _say(trained.quality, output)
+
+
+def report(
+    source: str,
+    problems: Path,
+    labels: Path,
+    output: Path,
+    plans: Path | None = None,
+    batch_size: int = 16,
+    recall: float | None = None,
+) -> bool:
+    """Measures a saved judge on labels; with a recall, its threshold is chosen anew and saved.
+
+    Args:
+        source: directory or Hub id of the judge; a directory where `recall` is given.
+        problems, labels: JSONL files.
+        output: directory of the report.
+        plans: attempted plans, for the AUC against outcomes beside that against labels.
+        batch_size: tuples in one forward.
+        recall: share of the valid tuples that should pass.
+    """
+    from cppo_trl.judges.calibration import auc, quality, threshold_for_recall
+    from cppo_trl.judges.report import write_judge_report
+    from cppo_trl.judges.saved import load_judge, save_judge
+
+    known = read_by_id(problems)
+    read = [_known(label, known) for label in read_labels(labels)]
+    attempted = (
+        [] if plans is None else [p for p in read_plans(plans, known) if p.passed is not None]
+    )
+    judge = load_judge(source, batch_size=batch_size, allow_rejected=True)
+    scores = judge.scores([StrategyTuple(known[one.problem_id], one.strategies) for one in read])
+    valid = [label.valid for label in read]
+    if recall is not None:
+        judge.threshold = threshold_for_recall(scores, valid, recall)
+    found = quality(scores, valid, [label.problem_id for label in read], judge.threshold)
+    outcomes = None
+    if attempted:
+        tuples = [StrategyTuple(known[plan.problem_id], plan.strategies) for plan in attempted]
+        outcomes = auc(judge.scores(tuples), [plan.passed for plan in attempted])
+    write_judge_report(output, found, scores, valid, outcome_auc=outcomes)
+    if recall is not None:
+        save_judge(judge, source, found.to_dict())
+    return _say(found, output)
+
+
+def read_by_id(path: Path) -> dict[str, Problem]:
+    """The problems of a file by their ids."""
+    return {problem.id: problem for problem in read_problems(path)}
+
+
+def read_plans(path: Path, problems: Mapping[str, Problem]) -> list[Plan]:
+    """The plans of a file; raises `LabelError` naming a row that is none."""
+    plans = []
+    for where, row in read_rows(path):
+        if not isinstance(row, Mapping):
+            raise LabelError(f"{where}: must be an object")
+        name, texts, passed = (row.get(key) for key in ("problem_id", "strategies", "passed"))
+        is_tuple = isinstance(texts, list) and len(texts) > 1
+        for field, is_right, allowed in (
+            ("problem_id", name in problems, "the id of a problem"),
+            (
+                "strategies",
+                is_tuple and all(isinstance(text, str) for text in texts),
+                "a list of 2 texts or more",
+            ),
+            ("passed", isinstance(passed, (bool, type(None))), "true, false or null"),
+        ):
+            if not is_right:
+                shown = repr(row.get(field))[:80]
+                raise LabelError(f"{where}: field {field!r} is {shown}; it must be {allowed}")
+        plans.append(Plan(name, tuple(texts), passed))
+    if not plans:
+        raise LabelError(f"{path} has no plans")
+    return plans
+
+
+def _known(label: Label, problems: Mapping[str, Problem]) -> Label:
+    if label.problem_id not in problems:
+        raise LabelError(f"a label is of the problem {label.problem_id!r}, which is unknown")
+    return label
+
+
+def _say(found: Any, output: Path) -> bool:
+    measures = ", ".join(
+        f"{name.replace('_', ' ')} {getattr(found, name).value:.3f}"
+        for name in ("auc", "balanced_accuracy", "precision", "recall", "pass_rate")
+    )
+    print(f"{measures} at threshold {found.threshold:.3f}, on {found.labels} labels")
+    verdict = "accepted" if found.is_accepted else "REJECTED: " + "; ".join(found.failed())
+    print(f"{verdict}; report: {output / 'judge.md'}")
+    return found.is_accepted

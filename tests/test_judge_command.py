@@ -1,0 +1,138 @@
+"""The command `cppo-trl judge`, as a user types it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import pytest
+
+from cppo_trl.cli import main
+from cppo_trl.judges.labels import read_labels, write_labels
+from cppo_trl.judges.saved import load_judge
+from cppo_trl.problems import write_problems
+from endpoint_stub import endpoint_stub, said
+from test_judge_training import make_labels
+
+PASS, FAIL = said('{"verdict": "pass"}'), said('{"verdict": "fail", "reason": "vague"}')
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Problems, labels that can be learned, and plans of which some were attempted."""
+    folder = tmp_path_factory.mktemp("judge")
+    problems, labels = make_labels(30)
+    write_problems(list(problems.values()), folder / "problems.jsonl")
+    write_labels(labels, folder / "labels.jsonl")
+    with open(folder / "plans.jsonl", "w") as file:
+        for label in labels:
+            row = {"problem_id": label.problem_id, "strategies": label.strategies}
+            passed = label.valid if label.problem_id != "p0" else None
+            file.write(json.dumps(row | {"passed": passed}) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def judge_dir(data, qwen3_dir):
+    typed = [
+        *("judge", "train", "--model", str(qwen3_dir), "--problems", str(data / "problems.jsonl")),
+        *("--labels", str(data / "labels.jsonl"), "--output", str(data / "judge"), "--use-cpu"),
+        *("--epochs", "6", "--learning-rate", "1e-2", "--lora-r", "8", "--dtype", "float32"),
+    ]
+    assert main(typed) == 0
+    return data / "judge"
+
+
+def on(data, *names):
+    return [text for name in names for text in (f"--{name}", str(data / f"{name}.jsonl"))]
+
+
+def test_plans_are_labelled_by_a_model_and_sure_negatives_added(data, tmp_path, capsys):
+    def answer(body, number):
+        return FAIL if "Step:" in body["messages"][0]["content"] else PASS
+
+    output = tmp_path / "labels.jsonl"
+    with endpoint_stub(answer) as server:
+        typed = ["judge", "label", *on(data, "problems", "plans"), "--output", str(output)]
+        options = ["--model", "big", "--base-url", server.url, "--cache", str(tmp_path / "db")]
+        assert main([*typed, *options, "--corrupt"]) == 0
+    labels = read_labels(output)
+    sources = Counter(label.source.partition("/")[0] for label in labels)
+    assert sources["big"] == 120
+    assert sources["corruption"] > 60 * 5
+    assert {label.valid for label in labels if label.source.startswith("corruption")} == {False}
+    assert "60 valid" in capsys.readouterr().out
+
+
+def test_plans_without_a_verdict_have_no_label(data, tmp_path, capsys):
+    output = tmp_path / "labels.jsonl"
+    with endpoint_stub(lambda body, n: said("no idea")) as server:
+        typed = ["judge", "label", *on(data, "problems", "plans"), "--output", str(output)]
+        assert main([*typed, "--model", "big", "--base-url", server.url]) == 2
+    told = capsys.readouterr()
+    assert "120 plans have no label: no verdict in the answer" in told.out
+    assert "none of the 120 plans" in told.err
+
+
+def test_gold_plans_need_no_model(data, tmp_path):
+    output = tmp_path / "labels.jsonl"
+    typed = ["judge", "label", *on(data, "problems", "plans"), "--output", str(output), "--gold"]
+    assert main(typed) == 0
+    assert {(label.valid, label.source) for label in read_labels(output)} == {(True, "gold")}
+
+
+def test_a_trained_judge_has_a_report_and_can_be_loaded(judge_dir):
+    content = json.loads((judge_dir / "judge.json").read_text())
+    assert content["accepted"] is True
+    assert content["auc"][0] > 0.9
+    assert "**Accepted.**" in (judge_dir / "judge.md").read_text()
+    assert (judge_dir / "reliability.png").stat().st_size > 10_000
+    assert load_judge(judge_dir).threshold == content["threshold"]
+
+
+def test_a_report_has_the_auc_against_outcomes_beside_that_against_labels(
+    data, judge_dir, tmp_path
+):
+    typed = ["judge", "report", "--judge", str(judge_dir), *on(data, "problems", "labels")]
+    assert main([*typed, *on(data, "plans"), "--output", str(tmp_path)]) == 0
+    content = json.loads((tmp_path / "judge.json").read_text())
+    assert content["labels"] == 120
+    assert content["outcome_auc"] > 0.9
+    assert "AUC against outcomes" in (tmp_path / "judge.md").read_text()
+
+
+def test_calibration_changes_the_threshold_of_the_saved_judge(data, judge_dir, tmp_path, qwen3_dir):
+    typed = ["judge", "calibrate", "--judge", str(judge_dir), *on(data, "problems", "labels")]
+    before = load_judge(judge_dir).threshold
+    assert main([*typed, "--output", str(tmp_path), "--recall", "0.5"]) == 1
+    rejected = json.loads((tmp_path / "judge.json").read_text())
+    assert rejected["failed"] == ["recall 0.500 is below 0.65"]
+    assert main([*typed, "--output", str(tmp_path), "--recall", "1.0"]) in (0, 1)
+    after = load_judge(judge_dir, allow_rejected=True)
+    assert after.threshold < rejected["threshold"]
+    assert before
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"problem_id": "nowhere", "strategies": ["a", "b"]}, "field 'problem_id' is 'nowhere'"),
+        ({"problem_id": "p1", "strategies": ["a"]}, "field 'strategies' is ['a']"),
+        ({"problem_id": "p1", "strategies": "ab"}, "field 'strategies' is 'ab'"),
+        ({"problem_id": "p1", "strategies": ["a", "b"], "passed": 1}, "field 'passed' is 1"),
+        ([], "must be an object"),
+    ],
+)
+def test_a_row_that_is_no_plan_is_named(row, said, data, tmp_path, capsys):
+    (tmp_path / "plans.jsonl").write_text(json.dumps(row) + "\n")
+    typed = ["judge", "label", *on(data, "problems"), *on(tmp_path, "plans"), "--gold"]
+    assert main([*typed, "--output", str(tmp_path / "labels.jsonl")]) == 2
+    assert f"plans.jsonl, line 1: {said}" in capsys.readouterr().err
+
+
+def test_an_endpoint_that_refuses_is_told_in_one_line(data, tmp_path, capsys):
+    with endpoint_stub(lambda body, n: (401, b"{}", {})) as server:
+        typed = ["judge", "label", *on(data, "problems", "plans"), "--model", "big"]
+        options = ["--base-url", server.url, "--output", str(tmp_path / "labels.jsonl")]
+        assert main([*typed, *options]) == 1
+    assert "status 401" in capsys.readouterr().err
