@@ -202,7 +202,9 @@ def _eval(args: argparse.Namespace) -> int:
         raise CommandError(f"{_first_line(error)} {hint}", status=1) from error
     except (SandboxError, NoVerdicts) as error:
         raise CommandError(_first_line(error), status=1) from error
-    except (OSError, ValueError) as error:  # what is refused, files, the Hub
+    except OSError as error:  # a full disk, a Hub that is out of reach
+        raise CommandError(_first_line(error), status=1) from error
+    except ValueError as error:  # what is refused
         raise CommandError(_first_line(error)) from error
     return 0
 
@@ -210,6 +212,8 @@ def _eval(args: argparse.Namespace) -> int:
 def _compare(args: argparse.Namespace) -> int:
     from .commands.compare import compare_directories
 
+    if args.method and (args.first_method or args.second_method):
+        raise CommandError("--method is of both; leave out --first-method and --second-method")
     try:
         compare_directories(
             args.first,

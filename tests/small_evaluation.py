@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from peft import LoraConfig
 from transformers import AutoTokenizer
 
 from cppo_trl import Problem, TestCase
@@ -19,7 +20,7 @@ from cppo_trl.evaluation.evaluate import evaluate
 from cppo_trl.evaluation.results import Evaluation
 from cppo_trl.generation import Completion, Sampling, Speaker
 from cppo_trl.problems import write_problems
-from cppo_trl.roles import BASE
+from cppo_trl.roles import BASE, ROLES
 
 K = 3
 PROMPTS = {
@@ -66,13 +67,16 @@ def evaluate_guesses(model_dir: Path, folder: Path, **settings: Any) -> Evaluati
     """Evaluates direct sampling and CPPO on the problems in `folder`, by a script."""
     if not (folder / "guesses.jsonl").exists():
         write_guesses(folder / "guesses.jsonl")
+    for adapters in (folder / "adapters", folder / "others"):  # a script needs no weights
+        for role in ROLES:
+            LoraConfig(base_model_name_or_path="a-script").save_pretrained(adapters / role)
     config = EvaluationConfig(
         **{
             "model": "a-script",
             "output": folder / "out",
             "benchmarks": str(folder / "guesses.jsonl"),
             "methods": ("direct", "untrained-planner", "cppo"),
-            "adapters": (str(folder),),
+            "adapters": (str(folder / "adapters"),),
             "k": K,
             "seeds": 2,
             "prompts": PROMPTS,

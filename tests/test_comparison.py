@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -121,6 +122,30 @@ def test_other_grading_and_budgets_are_refused(qwen3_dir, made, tmp_path, settin
         compare(*opened(made / "a", tmp_path / "out"))
 
 
+@pytest.mark.parametrize("kept", [slice(12), slice(12, None), slice(1, None), slice(0)])
+def test_an_unfinished_evaluation_is_refused(made, tmp_path, kept):
+    for name in ("a", "b"):
+        shutil.copytree(made / name, tmp_path / name)
+        path = EvaluationDirectory(tmp_path / name).records_path("guesses", "direct")
+        path.write_text("".join(path.read_text().splitlines(keepends=True)[kept]))
+    said = "not finished" if kept != slice(0) else "has no method 'direct'"
+    with pytest.raises(DirectoryError, match=said):
+        compare(*opened(tmp_path / "a", tmp_path / "b"), "direct", "direct")
+
+
+def test_what_a_kill_left_beside_the_records_is_no_method(made, tmp_path):
+    shutil.copytree(made / "b", tmp_path / "b")
+    path = EvaluationDirectory(tmp_path / "b").records_path("guesses", "direct")
+    shutil.copy(path, path.with_suffix(".new"))
+    assert len(compare(*opened(tmp_path / "b", tmp_path / "b"))) == 3
+
+
+@pytest.mark.parametrize("k", [0, -1, 4])
+def test_a_k_without_attempts_is_refused(made, k):
+    with pytest.raises(ValueError, match=f"k is {k}"):
+        compare(*opened(made / "a", made / "b"), k=k)
+
+
 @pytest.mark.parametrize(
     ("methods", "said"),
     [
@@ -167,6 +192,12 @@ def test_the_command_prints_and_writes_what_was_found(made, tmp_path, capsys):
     assert f"{cell['test']['difference']:+.3f}" in said
     assert f"{cell['test']['p_value']:.4f}" in said
     assert "direct / cppo" in said
+
+
+def test_a_method_of_both_is_not_one_of_each(made, capsys):
+    typed = ["compare", str(made / "a"), str(made / "b"), "--method", "direct"]
+    assert main([*typed, "--first-method", "cppo"]) == 2
+    assert "--method is of both" in capsys.readouterr().err
 
 
 def test_the_command_refuses_in_one_line(made, tmp_path, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from cppo_trl.evaluation.setups import resolve
 from cppo_trl.generation import Sampling, TransformersGenerator
 from cppo_trl.roles import PLANNER, SOLVER
 from cppo_trl.verifier import CodeVerifier, Status, Verdict
-from small_evaluation import K, evaluate_guesses, write_guesses
+from small_evaluation import PROMPTS, K, evaluate_guesses, write_guesses
 from tiny_adapters import save_adapters, save_policy
 
 BASICS = {"model": "m", "output": "out", "benchmarks": ("apps",)}
@@ -112,14 +113,14 @@ def test_methods_seeds_and_benchmarks_can_be_added(qwen3_dir, folder):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"temperature": 0.3}, r"sampling\.solver\.temperature 0.7, and now it is 0.3"),
+        ({"temperature": 0.3}, r"direct\.sampling\.solver\.temperature 0.7, and now it is 0.3"),
         ({"k": 2}, "num_attempts 3, and now it is 2"),
         ({"batch_size": 6}, "batch_size 5, and now it is 6"),
         ({"draws": 2}, "draws 1, and now it is 2"),
-        ({"prompts": {"direct": "{statement}!"}}, r"templates\.\w+ "),
+        ({"prompts": PROMPTS | {"direct": "{statement}!"}}, r"direct\.templates\.direct "),
+        ({"chat_template_kwargs": {"enable_thinking": True}}, "chat_template_kwargs {}, and now"),
         ({"model": "another"}, 'model "a-script", and now it is "another"'),
         ({"time_limit": 1.0}, r"grading\.guesses"),
-        ({"adapters": ("elsewhere",)}, r"adapters\.\w+ "),
     ],
 )
 def test_other_settings_are_refused_in_the_same_directory(qwen3_dir, folder, settings, said):
@@ -130,12 +131,85 @@ def test_other_settings_are_refused_in_the_same_directory(qwen3_dir, folder, set
     assert records(folder / "out") == before
 
 
+def test_adapters_of_another_name_are_refused_where_their_weights_are_unknown(qwen3_dir, folder):
+    evaluate_guesses(qwen3_dir, folder, seeds=1)
+    with pytest.raises(DirectoryError, match=r"adapters\.planner "):
+        evaluate_guesses(qwen3_dir, folder, seeds=1, adapters=folder / "others")
+
+
 def test_other_problems_are_refused_in_the_same_directory(qwen3_dir, folder):
     evaluate_guesses(qwen3_dir, folder)
     problems = folder / "guesses.jsonl"
     problems.write_text(problems.read_text().replace("Guess 3.", "Guess three."))
     with pytest.raises(DirectoryError, match=r"other statements, tests or limits of 1 \('p3'\)"):
         evaluate_guesses(qwen3_dir, folder)
+
+
+def test_settings_are_refused_with_more_seeds_as_well(qwen3_dir, folder):
+    evaluate_guesses(qwen3_dir, folder, seeds=1)
+    for kwargs in ({"enable_thinking": True}, {"more": 1}):
+        with pytest.raises(DirectoryError, match="chat_template_kwargs"):
+            evaluate_guesses(qwen3_dir, folder, seeds=2, chat_template_kwargs=kwargs)
+
+
+def test_fewer_seeds_than_there_are_are_refused(qwen3_dir, folder):
+    evaluate_guesses(qwen3_dir, folder, seeds=2)
+    with pytest.raises(DirectoryError, match=r"seeds is 1; .* holds attempts of 2"):
+        evaluate_guesses(qwen3_dir, folder, seeds=1)
+    assert len(EvaluationDirectory(folder / "out").sessions) == 1
+
+
+def test_what_a_method_does_not_use_may_change(qwen3_dir, folder):
+    evaluate_guesses(qwen3_dir, folder, methods=("direct",))
+    before = records(folder / "out")["direct"]
+    evaluate_guesses(qwen3_dir, folder, planner_temperature=0.1)  # and two methods more
+    assert records(folder / "out")["direct"] == before
+
+
+def test_two_benchmarks_never_share_a_folder(qwen3_dir, folder):
+    names = ["easy set.jsonl", "easy-set.jsonl"]
+    paths = [str(write_guesses(folder / name, 3)) for name in names]
+    with pytest.raises(DirectoryError, match="'easy set' and 'easy-set' have the same folder"):
+        evaluate_guesses(qwen3_dir, folder, benchmarks=paths)
+    evaluate_guesses(qwen3_dir, folder, benchmarks=paths[:1])
+    with pytest.raises(DirectoryError, match="have the same folder"):
+        evaluate_guesses(qwen3_dir, folder, benchmarks=paths[1:])
+
+
+@pytest.mark.parametrize("label", ["..", "", "a\nb", "-"])
+def test_a_label_that_is_no_name_is_refused(label):
+    with pytest.raises(BenchmarkError, match="label is"):
+        EvaluationConfig(**{**BASICS, "benchmarks": ({"name": "apps", "label": label or " "},)})
+
+
+def test_what_another_process_wrote_meanwhile_is_seen(qwen3_dir, folder):
+    late = EvaluationDirectory(folder / "out")
+    evaluate_guesses(qwen3_dir, folder)
+    with late.locked():
+        assert len(late.sessions) == 1
+        with pytest.raises(DirectoryError, match="num_attempts"):
+            late.check({"num_attempts": 9}, {})
+
+
+@pytest.mark.parametrize("content", ["{", '{"settings": 1, "problems": 2, "sessions": 3}', "[]"])
+def test_a_damaged_description_is_named(folder, content):
+    (folder / "evaluation.json").write_text(content)
+    with pytest.raises(DirectoryError, match=r"evaluation\.json is damaged"):
+        EvaluationDirectory(folder)
+
+
+def test_an_output_that_is_a_file_is_named(folder):
+    (folder / "out").write_text("")
+    with pytest.raises(DirectoryError, match="it is a file; name a directory"):
+        EvaluationDirectory(folder / "out")
+
+
+@pytest.mark.parametrize("k", [1, 27])
+def test_a_k_that_no_plan_has_is_refused_before_anything_is_loaded(qwen3_dir, folder, k):
+    with pytest.raises(ConfigError, match=f"k is {k}; the method 'untrained-planner' plans from 2"):
+        evaluate_guesses(qwen3_dir, folder, k=k)
+    assert not (folder / "out").exists()
+    resolve(EvaluationConfig(**BASICS, k=k))  # direct sampling can
 
 
 def test_pooled_tuples_reach_larger_budgets(qwen3_dir, folder):
@@ -148,9 +222,9 @@ def test_pooled_tuples_reach_larger_budgets(qwen3_dir, folder):
     [
         (4, 1, [1, 2, 4]),
         (1, 1, [1]),
-        (1, 3, [1, 2]),
+        (1, 3, [1, 2, 3]),
         (5, 1, [1, 2, 4, 5]),
-        (4, 5, [1, 2, 4, 8, 16]),
+        (4, 5, [1, 2, 4, 8, 16, 20]),
     ],
 )
 def test_the_curve_has_powers_of_two_and_of_tuples(k, draws, expected):
@@ -210,6 +284,76 @@ def test_retrained_adapters_are_not_taken_for_the_old_ones(
     assert "attempts made with fingerprints." in capsys.readouterr().err
 
 
+def test_the_same_weights_may_move(command, policies, tmp_path):
+    problems = command[command.index("--benchmark") + 1]
+    typed = ["eval", "--benchmark", problems, "--method", "cppo", "--seeds", "1", "--output"]
+    typed += [str(tmp_path / "out"), "--max-completion-length", "8"]
+    shutil.copytree(policies[0], tmp_path / "moved")
+    assert main([*typed, "--adapters", str(policies[0])]) == 0
+    before = records(tmp_path / "out")
+    assert main([*typed, "--adapters", str(tmp_path / "moved")]) == 0
+    assert records(tmp_path / "out") == before
+
+
+def test_adapters_can_be_added_to_an_evaluation_of_their_base(
+    command, policies, qwen3_dir, tmp_path
+):
+    problems = command[command.index("--benchmark") + 1]
+    typed = ["eval", "--benchmark", problems, "--seeds", "1", "--k", "2", "--output"]
+    typed += [str(tmp_path / "out"), "--max-completion-length", "8", "--temperature", "1"]
+    assert main([*typed, "--model", str(qwen3_dir), "--method", "direct"]) == 0
+    before = records(tmp_path / "out")["direct"]
+    assert main([*typed, "--adapters", str(policies[0]), "--method", "direct", "cppo"]) == 0
+    assert records(tmp_path / "out")["direct"] == before
+
+
+def test_another_chat_template_is_not_taken_for_the_old_one(command, qwen3_dir, tmp_path, capsys):
+    own = save_policy(qwen3_dir, tmp_path / "policy", 1)
+    problems = command[command.index("--benchmark") + 1]
+    typed = ["eval", "--adapters", str(own), "--benchmark", problems, "--method", "cppo"]
+    typed += ["--max-completion-length", "8", "--output", str(tmp_path / "out"), "--seeds"]
+    assert main([*typed, "1"]) == 0
+    template = own / "chat_template.jinja"
+    template.write_text("You are terse.\n" + template.read_text())
+    capsys.readouterr()
+    assert main([*typed, "2"]) == 2
+    assert "fingerprints.tokenizer" in capsys.readouterr().err
+
+
+def test_methods_that_are_left_out_of_the_report_are_named(command, whole, capsys):
+    shorter = [text for text in command if text != "direct"]
+    assert main([*shorter, "--output", str(whole)]) == 0
+    assert "Not in this report, but attempted on guesses: direct." in capsys.readouterr().out
+    assert main([*command, "--output", str(whole)]) == 0
+
+
+def test_adapters_of_other_settings_are_not_one_evaluation(policies, qwen3_dir, tmp_path):
+    other = save_policy(qwen3_dir, tmp_path / "other", 3)
+    content = json.loads((other / "cppo_policy.json").read_text())
+    content["sampling"]["planner"]["temperature"] = 0.1
+    (other / "cppo_policy.json").write_text(json.dumps(content))
+    for adapters in ((policies[0], other), (other, policies[0])):
+        config = EvaluationConfig(output="o", benchmarks="apps", adapters=adapters, seeds=2)
+        with pytest.raises(ConfigError, match=r"saved with other settings .* apart"):
+            resolve(config)
+
+
+def test_adapters_of_several_bases_need_a_model(policies, qwen3_dir, tmp_path):
+    other = save_policy(qwen3_dir, tmp_path / "other", 3)
+    file = other / "solver" / "adapter_config.json"
+    file.write_text(file.read_text().replace(str(qwen3_dir), "nobody/other"))
+    settings = {"output": "o", "benchmarks": "apps", "adapters": str(other)}
+    with pytest.raises(ConfigError, match="adapters are of several bases"):
+        resolve(EvaluationConfig(**settings))
+    assert resolve(EvaluationConfig(**settings, model="m")).model == "m"
+
+
+def test_adapters_that_are_not_there_are_named(tmp_path):
+    config = EvaluationConfig(output="o", benchmarks="apps", adapters=tmp_path)
+    with pytest.raises(ConfigError, match=f"adapters '{tmp_path}': .* no adapter for the planner"):
+        resolve(config)
+
+
 def test_a_yaml_file_has_the_options_and_the_command_line_wins(command, whole, tmp_path, capsys):
     _, _, first, second, _, problems, *_ = command
     (tmp_path / "eval.yaml").write_text(
@@ -245,6 +389,14 @@ def test_a_yaml_file_has_the_options_and_the_command_line_wins(command, whole, t
         ),
         ({"benchmarks": ("a/x.jsonl", "b/x.jsonl")}, "two benchmarks are called 'x'"),
         ({"load_in_4bit": "yes"}, "load_in_4bit is 'yes'; it must be true or false"),
+        ({"prompts": {"direct": 5}}, "prompts is .*; it must be a mapping of names to texts"),
+        ({"prompts": "eval.yaml"}, "prompts is 'eval.yaml'"),
+        ({"dtype": "foo"}, "dtype is 'foo'; it must be one of auto, float32"),
+        ({"planner_adapter": [None]}, "planner_adapter is"),
+        ({"adapters": ""}, "adapters is"),
+        ({"loading": {"progress": False}}, "loading has 'progress'; there are split"),
+        ({"loading": "abc"}, "loading is 'abc'"),
+        ({"chat_template_kwargs": {1: 2}}, "chat_template_kwargs is"),
     ],
 )
 def test_bad_settings_are_refused_by_name(settings, said):
@@ -258,6 +410,7 @@ def test_bad_settings_are_refused_by_name(settings, said):
         ("aps", "benchmark 'aps': there are apps, "),
         ({"name": "apps", "splt": "test"}, "unknown option 'splt'"),
         ({"split": "test"}, "a mapping that has a name"),
+        ({"name": 5}, "benchmark 5: it must be text"),
         ({"name": "apps", "limit": 0}, "limit is 0"),
     ],
 )
@@ -313,7 +466,7 @@ def test_a_model_that_is_not_there_is_named(command, tmp_path, capsys):
     problems = command[command.index("--benchmark") + 1]
     typed = ["eval", "--model", str(tmp_path / "none"), "--benchmark", problems, "--output"]
     assert main([*typed, str(tmp_path / "out")]) == 2
-    assert "none" in capsys.readouterr().err
+    assert f"model '{tmp_path / 'none'}'" in capsys.readouterr().err
 
 
 def test_a_limit_is_told(qwen3_dir, folder):

@@ -57,14 +57,24 @@ def test_up_to_a_tuple_pass_at_k_is_that_of_subsets_within_tuples() -> None:
         assert pass_at_k_scores(records, k) == pytest.approx(np.array([[np.mean(subsets)]]))
 
 
-def test_beyond_a_tuple_the_attempts_of_all_draws_are_pooled() -> None:
+def test_a_budget_of_whole_tuples_is_that_of_subsets_of_tuples() -> None:
     drawn = ["++--", "----", "+---"]
     records = [record(outcomes, draw=draw) for draw, outcomes in enumerate(drawn)]
-    for k in (5, 8, 12):
+    for k in (8, 12):
+        subsets = [any("+" in o for o in s) for s in itertools.combinations(drawn, k // 4)]
+        assert pass_at_k_scores(records, k) == pytest.approx(np.array([[np.mean(subsets)]]))
+
+
+def test_between_whole_tuples_the_attempts_of_all_draws_are_pooled() -> None:
+    drawn = ["++--", "----", "+---"]
+    records = [record(outcomes, draw=draw) for draw, outcomes in enumerate(drawn)]
+    for k in (5, 7, 11):
         subsets = [any(o == "+" for o in s) for s in itertools.combinations("".join(drawn), k)]
         assert pass_at_k_scores(records, k) == pytest.approx(np.array([[np.mean(subsets)]]))
     with pytest.raises(ValueError, match="k is 13; there are 12 attempts at problem 'p'"):
         pass_at_k_scores(records, 13)
+    with pytest.raises(ValueError, match="k is 0; it must be"):
+        pass_at_k_scores(records, 0)
 
 
 def test_scores_have_a_row_for_each_seed_and_a_column_for_each_problem() -> None:

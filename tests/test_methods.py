@@ -25,6 +25,7 @@ from cppo_trl.methods import (
     Templates,
     Voice,
 )
+from cppo_trl.methods.method import answer_text
 from cppo_trl.methods.plan_search import combine, listed
 from cppo_trl.roles import BASE, PLANNER, SOLVER
 from cppo_trl.rollouts import RolloutPolicy
@@ -267,6 +268,34 @@ def test_a_named_method_speaks_as_what_its_name_says(
     attempted = METHODS[name].make(setup).attempt(PROBLEMS)
     assert {adapter for adapter, _ in echo.asked} == spoken
     assert [len(item.completions) for item in attempted] == [K, K]
+
+
+@pytest.mark.parametrize("name", ["plan-and-solve", "plansearch", "untrained-planner"])
+def test_no_planner_thinks(name: str, echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
+    echo.says = lambda prompt, n: "A: one\nB: two\nC: three"
+    told = []
+    answer = Speaker.answer
+
+    def spy(self: Speaker, conversations: list, adapter: str, sampling: Sampling, **kwargs: object):
+        told.append((sampling.max_new_tokens, kwargs))
+        return answer(self, conversations, adapter, sampling, **kwargs)
+
+    monkeypatch.setattr(Speaker, "answer", spy)
+    setup = Setup(Speaker(echo, echo.tokenizer), K, Sampling(64), Sampling(128))
+    METHODS[name].make(setup).attempt(PROBLEMS)
+    assert {str(kwargs) for limit, kwargs in told if limit == 64} == {"{'enable_thinking': False}"}
+    assert {str(kwargs) for limit, kwargs in told if limit == 128} == {"{}"}
+
+
+def test_a_plan_that_was_cut_while_it_was_thought_is_none(
+    voices: tuple[Voice, Voice], echo: Echo
+) -> None:
+    echo.says = lambda prompt, n: "<think>so I have to"
+    (turn,) = voices[0].answer(["?"])
+    assert answer_text(turn) == ""
+    echo.says = lambda prompt, n: "<think>so</think>Sort it."
+    (turn,) = voices[0].answer(["?"])
+    assert answer_text(turn) == "Sort it."
 
 
 def test_the_templates_of_an_evaluation_reach_the_methods(echo: Echo) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 from .load import BENCHMARKS, BenchmarkProblems, load_benchmark
 from .sources import BenchmarkError
 
-OPTIONS = tuple(inspect.signature(load_benchmark).parameters)[1:]  # all but the name
+_PARAMETERS = inspect.signature(load_benchmark).parameters
+OPTIONS = tuple(name for name in _PARAMETERS if name not in ("name", "progress"))
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,9 @@ class Selection:
         if isinstance(asked, str):
             return cls._of_text(asked)
         if not isinstance(asked, Mapping) or not isinstance(asked.get("name"), str):
+            shown = asked.get("name", asked) if isinstance(asked, Mapping) else asked
             raise BenchmarkError(
-                f"benchmark {asked!r}: it must be text, or a mapping that has a name"
+                f"benchmark {shown!r}: it must be text, or a mapping that has a name"
             )
         options = dict(asked)
         selected = cls._of_text(options.pop("name"))
@@ -58,8 +60,10 @@ class Selection:
         if limit is not None and (type(limit) is not int or limit < 1):
             raise BenchmarkError(f"limit is {limit!r}; it must be a whole number from 1 on")
         given = [str(options[key]) for key in ("version", "split") if options.get(key)]
-        label = label or ":".join([selected.label, *given])
-        return cls(str(label), selected.name, {**selected.options, **options}, limit)
+        label = str(label or ":".join([selected.label, *given]))
+        if not label.isprintable() or not any(map(str.isalnum, label)):
+            raise BenchmarkError(f"label is {label!r}; it must be one line with a letter or digit")
+        return cls(label, selected.name, {**selected.options, **options}, limit)
 
     @classmethod
     def _of_text(cls, text: str) -> Selection:

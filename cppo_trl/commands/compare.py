@@ -87,5 +87,6 @@ def _print(first: Path, second: Path, cells: Sequence[Cell]) -> None:
     for cell in cells:
         if cell.unknown:
             console.print(
-                f"{cell.benchmark}: {len(cell.unknown)} problems without all verdicts left out."
+                f"{cell.benchmark}, {cell.first_method} / {cell.second_method}: "
+                f"{len(cell.unknown)} problems without all verdicts are left out."
             )

@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from cppo_trl.evaluation.config import ConfigError, EvaluationConfig
+from cppo_trl.evaluation.directory import EvaluationDirectory
 from cppo_trl.evaluation.evaluate import evaluate
 from cppo_trl.evaluation.report import write_report
 from cppo_trl.evaluation.results import BenchmarkResult, Evaluation
@@ -41,8 +42,13 @@ def evaluate_and_report(
     """
     config = read_config(options, loading)
     evaluation = evaluate(config, command=command)
-    paths = write_report(Path(config.output), evaluation)
+    directory = EvaluationDirectory(config.output)
+    with directory.locked():
+        paths = write_report(directory.path, evaluation)
     _print(evaluation, paths)
+    for result in evaluation.benchmarks:
+        if others := [m for m in directory.methods(result.name) if m not in result.records]:
+            print(f"Not in this report, but attempted on {result.name}: {', '.join(others)}.")
     return evaluation
 
 
@@ -59,7 +65,9 @@ def read_config(options: Mapping[str, Any], loading: Mapping[str, Any]) -> Evalu
             f"{', '.join(_FIELDS)}"
         )
     if loading:
-        given["loading"] = {**(settings.get("loading") or {}), **loading}
+        given["loading"] = loading
+        if isinstance(settings.get("loading"), dict):
+            given["loading"] = {**settings["loading"], **loading}
     return EvaluationConfig(**{**settings, **given})
 
 
@@ -101,9 +109,9 @@ def _table(evaluation: Evaluation, result: BenchmarkResult) -> Any:
     table.add_column("method", no_wrap=True)
     for name in (f"pass@{n}" for n in dict.fromkeys((1, k))):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column(f"less {evaluation.baseline}", justify="right", no_wrap=True)
-    table.add_column("p", justify="right")
-    table.add_column("tokens", justify="right")
+    table.add_column(f"less\n{evaluation.baseline}", justify="right", no_wrap=True)
+    for name in ("p", "tokens"):
+        table.add_column(name, justify="right", no_wrap=True)
     for summary in result.summaries:
         scores = {score.k: score for score in summary.scores}
         cells = [_interval(scores[n]) for n in dict.fromkeys((1, k))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -129,23 +130,20 @@ def _cell(
     k: int | None,
 ) -> Cell:
     records = {
-        side: directory.read_records(benchmark, method)
+        side: _whole(directory, benchmark, method)
         for (side, directory), method in zip(directories.items(), methods, strict=True)
     }
-    known, unknown = without_unknown(records)
-    # Each in an order of its own: the files may list the problems in two orders.
-    known = {side: sorted(found, key=lambda record: record.key) for side, found in known.items()}
-    shapes = {side: _shape(found) for side, found in known.items()}
+    shapes = {side: _shape(found) for side, found in records.items()}
     if shapes["first"] != shapes["second"]:
         said = "; ".join(f"{directories[side].path}: {shape}" for side, shape in shapes.items())
         raise DirectoryError(
-            f"{benchmark!r}, {' and '.join(methods)} are not of the same budget, or one is not "
-            f"finished: {said}"
+            f"{benchmark!r}, {' and '.join(dict.fromkeys(methods))}: not of the same budget: {said}"
         )
+    known, unknown = without_unknown(records)
     if not known["first"]:
         raise DirectoryError(f"{benchmark!r}: no problem has verdicts on all its attempts")
     size = len(known["first"][0].attempts)
-    k = k or size
+    k = size if k is None else k
     scores = {side: pass_at_k_scores(found, k) for side, found in known.items()}
     seeds, problems = scores["first"].shape
     single = seeds == 1 and k == size and len(known["first"]) == problems
@@ -161,15 +159,29 @@ def _cell(
     )
 
 
+def _whole(directory: EvaluationDirectory, benchmark: str, method: str) -> list[Record]:
+    """The records of a method, by seed, draw and problem: each directory has an order of its own.
+
+    Raises:
+        DirectoryError: some are missing.
+    """
+    records = sorted(directory.read_records(benchmark, method), key=lambda record: record.key)
+    draws = directory.settings["draws"]
+    configs = [session["config"] for session in directory.sessions]
+    seeds = max(config["seeds"] for config in configs if method in config["methods"])
+    wanted = sorted(itertools.product(range(seeds), range(draws), directory.problems[benchmark]))
+    if [record.key for record in records] != wanted:
+        raise DirectoryError(
+            f"{directory.path}: {method!r} of {benchmark!r} is not finished ({len(records)} of "
+            f"{len(wanted)} records); give the command of its evaluation again"
+        )
+    return records
+
+
 def _shape(records: Sequence[Record]) -> str:
-    seeds = len({record.seed for record in records})
-    draws = len({record.draw for record in records})
-    problems = len({record.problem_id for record in records})
-    size = len(records[0].attempts) if records else 0
-    return (
-        f"{problems} problems, {seeds} seeds, {draws} draws of {size} attempts, "
-        f"{len(records)} records"
-    )
+    seed, draw, _ = records[-1].key
+    size = len(records[0].attempts)
+    return f"{seed + 1} seeds, {draw + 1} draws of {size} attempts"
 
 
 def _adjusted(cells: Sequence[Cell]) -> list[Cell]:

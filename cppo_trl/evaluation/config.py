@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cppo_trl.benchmarks import Selection
+from cppo_trl.benchmarks.selection import OPTIONS
 from cppo_trl.methods import METHODS, Templates
 from cppo_trl.roles import PLANNER, ROLES, SOLVER
 from cppo_trl.verifier.compare import COMPARE_MODES
@@ -108,8 +109,11 @@ class EvaluationConfig:
         for item in fields(self):
             value = getattr(self, item.name)
             if item.name in _LISTS:
-                if not isinstance(value, tuple):
-                    raise ConfigError(f"{item.name} is {value!r}; it must be a list")
+                kinds = (str, Mapping) if item.name == "benchmarks" else str
+                if not isinstance(value, tuple) or not all(
+                    isinstance(one, kinds) and one for one in value
+                ):
+                    raise ConfigError(f"{item.name} is {value!r}; it must be a list of names")
                 continue
             if value is None and item.default is None:
                 continue
@@ -164,6 +168,9 @@ class EvaluationConfig:
         found = []
         for asked in self.benchmarks:
             own = dict(asked) if isinstance(asked, Mapping) else {"name": asked}
+            for option in self.loading:
+                if option not in OPTIONS:
+                    raise ConfigError(f"loading has {option!r}; there are {', '.join(OPTIONS)}")
             common = {"on_bad_row": "skip", **self.loading}
             if self.limit is not None:
                 common["limit"] = self.limit
@@ -180,7 +187,8 @@ _COUNT = (int, lambda value: value >= 1, "a whole number from 1 on")
 _TEMPERATURE = (Real, lambda value: 0 <= value < float("inf"), "a number from 0 on")
 _SHARE = (Real, lambda value: 0 < value <= 1, "a number above 0, at most 1")
 _TEXT = (str, bool, "text")
-_MAPPING = (Mapping, lambda value: True, "a mapping")
+_MAPPING = (Mapping, lambda value: all(isinstance(key, str) for key in value), "a mapping of names")
+_DTYPES = ("auto", "float32", "bfloat16", "float16")
 # Field -> (type, test, what is allowed); None is allowed as well where it is the default.
 _ALLOWED: Mapping[str, tuple[Any, Callable[[Any], bool], str]] = {
     **dict.fromkeys(("k", "seeds", "draws", "limit", "batch_size", "rollout_batch_size"), _COUNT),
@@ -188,8 +196,14 @@ _ALLOWED: Mapping[str, tuple[Any, Callable[[Any], bool], str]] = {
     **dict.fromkeys(("memory_limit", "workers"), _COUNT),
     **dict.fromkeys(("temperature", "planner_temperature"), _TEMPERATURE),
     **dict.fromkeys(("top_p", "planner_top_p", "min_p"), _SHARE),
-    **dict.fromkeys(("model", "dtype", "revision", "attn_implementation", "baseline"), _TEXT),
-    **dict.fromkeys(("loading", "prompts", "chat_template_kwargs"), _MAPPING),
+    **dict.fromkeys(("model", "revision", "attn_implementation", "baseline"), _TEXT),
+    **dict.fromkeys(("loading", "chat_template_kwargs"), _MAPPING),
+    "prompts": (
+        Mapping,
+        lambda value: all(isinstance(text, str) for pair in value.items() for text in pair),
+        "a mapping of names to texts",
+    ),
+    "dtype": (str, lambda value: value in _DTYPES, f"one of {', '.join(_DTYPES)}"),
     "output": ((str, Path), lambda value: True, "a directory"),
     "top_k": (int, lambda value: value >= 0, "a whole number from 0 on"),
     "time_limit": (Real, lambda value: 0 < value < float("inf"), "a number above 0"),

@@ -25,6 +25,8 @@ from cppo_trl.problems import Problem
 from .records import Record, RecordError
 
 FILE = "evaluation.json"
+# Settings by benchmark, method, or role, to which more of them may be added.
+GROWING = ("grading", "methods", "adapters", "fingerprints")
 
 
 class DirectoryError(ValueError):
@@ -49,14 +51,21 @@ class EvaluationDirectory:
         self.settings: dict[str, Any] = {}
         self.problems: dict[str, dict[str, str]] = {}
         self.sessions: list[dict[str, Any]] = []
-        if self.exists:
-            try:
-                content = json.loads((self.path / FILE).read_text(encoding="utf-8"))
-                self.settings = content["settings"]
-                self.problems = content["problems"]
-                self.sessions = content["sessions"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise DirectoryError(f"{self.path / FILE} is damaged ({error!r})") from error
+        if self.path.exists() and not self.path.is_dir():
+            raise DirectoryError(f"output {self.path}: it is a file; name a directory")
+        self._read()
+
+    def _read(self) -> None:
+        if not self.exists:
+            return
+        try:
+            content = json.loads((self.path / FILE).read_text(encoding="utf-8"))
+            parts = [content[name] for name in ("settings", "problems", "sessions")]
+        except (ValueError, KeyError, TypeError) as error:
+            raise DirectoryError(f"{self.path / FILE} is damaged ({error!r})") from error
+        if [type(part) for part in parts] != [dict, dict, list]:
+            raise DirectoryError(f"{self.path / FILE} is damaged (other types than were written)")
+        self.settings, self.problems, self.sessions = parts
 
     @property
     def exists(self) -> bool:
@@ -65,11 +74,12 @@ class EvaluationDirectory:
 
     def records_path(self, benchmark: str, method: str) -> Path:
         """The file of the records of one benchmark and method."""
-        return self.path / "attempts" / re.sub(r"[^\w.-]+", "-", benchmark) / f"{method}.jsonl"
+        return self.path / "attempts" / _folder(benchmark) / f"{method}.jsonl"
 
     def methods(self, benchmark: str) -> list[str]:
         """The methods that have records of a benchmark."""
-        return sorted(path.stem for path in self.records_path(benchmark, "any").parent.glob("*"))
+        folder = self.records_path(benchmark, "any").parent
+        return sorted(path.stem for path in folder.glob("*.jsonl") if path.stat().st_size)
 
     def read_records(self, benchmark: str, method: str) -> list[Record]:
         """The records of one benchmark and method; raises `RecordError` where one is damaged."""
@@ -91,9 +101,19 @@ class EvaluationDirectory:
         Raises:
             DirectoryError: a setting or a problem is another one; it is named.
         """
+        folders: dict[str, str] = {}
+        for name in (*self.problems, *problems):
+            other = folders.setdefault(_folder(name), name)
+            if other != name:
+                raise DirectoryError(
+                    f"the benchmarks {other!r} and {name!r} have the same folder; give one of them "
+                    "another label"
+                )
         for key, value in _as_json(settings).items():
             old = self.settings.get(key, value)
-            if not _goes_on(old, value):
+            if key == "seeds" and value < old:
+                raise DirectoryError(f"seeds is {value}; {self.path} holds attempts of {old}")
+            if key != "seeds" and not _goes_on(key, old, value):
                 raise DirectoryError(
                     f"{self.path} holds attempts made with {_different(key, old, value)}; give "
                     "another output directory, or the same settings"
@@ -111,9 +131,11 @@ class EvaluationDirectory:
         problems: Mapping[str, Sequence[Problem]],
         session: Mapping[str, Any],
     ) -> None:
-        """Notes what is evaluated from now on, beside what was; raises what `check` raises."""
-        self.check(settings, problems)
-        self.settings = _longer(self.settings, _as_json(settings))
+        """Notes what is evaluated from now on, beside what was; `check` has found that it fits."""
+        for key, value in _as_json(settings).items():
+            known = self.settings.get(key)
+            grows = key in GROWING and isinstance(known, dict)
+            self.settings[key] = _longer(known, value) if grows else value
         self.problems |= {name: digests(listed) for name, listed in problems.items()}
         self.sessions.append(dict(session))
         self._write()
@@ -132,6 +154,7 @@ class EvaluationDirectory:
         except Timeout:
             raise DirectoryError(f"{self.path}: another process evaluates into it") from None
         try:
+            self._read()  # what another process wrote before
             yield
         finally:
             lock.release()
@@ -184,28 +207,42 @@ def difference(first: Mapping[str, str], second: Mapping[str, str]) -> str:
     return "; ".join(parts)
 
 
-def _goes_on(old: Any, new: Any) -> bool:
-    """Whether a setting is the same, or one list goes on where the other ends."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        return all(_goes_on(old[key], new[key]) for key in old.keys() & new.keys())
+def _folder(benchmark: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", benchmark)
+
+
+def _goes_on(key: str, old: Any, new: Any) -> bool:
+    """Whether a setting is the same, or one list of seeds goes on where the other ends."""
+    if key in GROWING and isinstance(old, dict) and isinstance(new, dict):
+        return all(_same_start(old[name], new[name]) for name in old.keys() & new.keys())
+    return old == new
+
+
+def _same_start(old: Any, new: Any) -> bool:
     if isinstance(old, list) and isinstance(new, list):
         return all(first == second for first, second in zip(old, new, strict=False))
     return old == new
 
 
-def _longer(old: Any, new: Any) -> Any:
-    if isinstance(old, dict) and isinstance(new, dict):
-        return old | {key: _longer(old.get(key), value) for key, value in new.items()}
-    if isinstance(old, list) and isinstance(new, list):
-        return max(old, new, key=len)
-    return new
+def _longer(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Both together; of two lists the longer one."""
+    return old | {
+        name: max(old[name], value, key=len)
+        if isinstance(value, list) and isinstance(old.get(name), list)
+        else value
+        for name, value in new.items()
+    }
 
 
 def _different(key: str, old: Any, new: Any) -> str:
     """Which setting it is, as far down as it goes, what it was and what it is."""
     if isinstance(old, dict) and isinstance(new, dict):
-        for name in old:
-            if name in new and not _goes_on(old[name], new[name]):
+        for name in {**old, **new}:
+            if name not in old or name not in new:
+                if key.partition(".")[0] in GROWING and "." not in key:
+                    continue
+                return f"{key} {_shown(old)}, and now it is {_shown(new)}"
+            if not _same_start(old[name], new[name]):
                 return _different(f"{key}.{name}", old[name], new[name])
     return f"{key} {_shown(old)}, and now it is {_shown(new)}"
 

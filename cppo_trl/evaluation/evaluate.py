@@ -11,6 +11,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -30,7 +31,10 @@ from .runner import run_method
 from .setups import Resolved, fingerprints, load_speaker_of, resolve, setups_of
 from .summary import summarise, without_unknown
 
-_PACKAGES = ("cppo-trl", "torch", "transformers", "peft", "trl", "bitsandbytes")
+_PACKAGES = (
+    *("cppo-trl", "torch", "transformers", "tokenizers", "peft", "trl", "bitsandbytes"),
+    *("datasets", "numpy"),
+)
 
 
 class NoVerdicts(RuntimeError):
@@ -67,7 +71,9 @@ def evaluate(
     }
     grading = {name: _grading(config, listed) for name, listed in problems.items()}
     settings = _settings(config, resolved, grading)
-    directory.check(settings, problems)
+    # Weights may move to another path; a backend of the user's is known by its names only.
+    own_names = resolved.identity() if speaker is not None else {}
+    directory.check({**settings, **own_names}, problems)
     with ExitStack() as stack:
         stack.enter_context(directory.locked())
         verifiers = {
@@ -77,13 +83,14 @@ def evaluate(
         if speaker is None:
             speaker = load_speaker_of(config, resolved)
             with speaker.generator.unwrap() as model:
-                settings["fingerprints"] = fingerprints(model, resolved)
+                settings["fingerprints"] = fingerprints(model, speaker.tokenizer, resolved)
         session = {
             **_session(command),
-            "rollout_batch_size": config.rollout_batch_size,
+            "config": asdict(config) | {"output": str(config.output)},
             "benchmarks": {name: listed.describe() for name, listed in problems.items()},
         }
-        directory.begin(settings, problems, session)
+        directory.check({**settings, **own_names}, problems)
+        directory.begin({**settings, **resolved.identity()}, problems, session)
         setups = setups_of(config, resolved, speaker)
         methods = {name: [METHODS[name].make(setup) for setup in setups] for name in config.methods}
         records = {
@@ -106,9 +113,9 @@ def evaluate(
 
 
 def ladder(k: int, draws: int = 1) -> list[int]:
-    """The k of a curve: powers of 2 up to K, and K times powers of 2 up to all attempts."""
+    """The k of a curve: powers of 2 up to K, K times powers of 2, and all attempts."""
     powers = [2**i for i in range(k.bit_length()) if 2**i < k]
-    return powers + [k * 2**i for i in range(draws.bit_length())]
+    return powers + sorted({k * draws, *(k * 2**i for i in range(draws.bit_length()))})
 
 
 def _evaluation(
@@ -167,11 +174,13 @@ def _settings(
     `rollout_batch_size` decides which tokens a seed draws, but is left out: where memory runs out,
     an evaluation has to go on with a smaller one.
     """
-    names = ("dtype", "attn_implementation", "load_in_4bit", "draws", "batch_size")
+    names = ("dtype", "attn_implementation", "load_in_4bit", "draws", "batch_size", "seeds")
     return {
-        **resolved.settings(),
-        **{name: getattr(config, name) for name in names},
+        "num_attempts": resolved.num_attempts,
+        "chat_template_kwargs": resolved.chat_template_kwargs,
+        "methods": {name: resolved.told(METHODS[name]) for name in config.methods},
         "grading": grading,
+        **{name: getattr(config, name) for name in names},
     }
 
 

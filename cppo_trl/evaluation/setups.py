@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 from peft import LoraConfig
-from transformers import BitsAndBytesConfig
+from transformers import BitsAndBytesConfig, PreTrainedTokenizerBase
 from transformers.utils import has_file
 
 from cppo_trl.generation import Sampling, Speaker
-from cppo_trl.methods import Setup, Templates
+from cppo_trl.methods import METHODS, NamedMethod, Setup, Templates
 from cppo_trl.policy import POLICY_FILE, load_speaker, read_policy_config
 from cppo_trl.roles import PLANNER, ROLES, SOLVER, adapter_source
 
@@ -48,9 +49,22 @@ class Resolved:
     templates: Templates
     chat_template_kwargs: Mapping[str, Any]
 
-    def settings(self) -> dict[str, Any]:
-        """As JSON can hold it."""
-        return asdict(self)
+    def identity(self) -> dict[str, Any]:
+        """What the weights and the tokenizer are called; `fingerprints` tells what they are."""
+        return {
+            "model": self.model,
+            "revision": self.revision,
+            "tokenizer": self.tokenizer,
+            "adapters": {role: list(sources) for role, sources in self.adapters.items()},
+        }
+
+    def told(self, method: NamedMethod) -> dict[str, Any]:
+        """What a method is told: its prompts and how its tokens are drawn."""
+        roles = ROLES if method.plans else (SOLVER,)
+        return {
+            "templates": {name: getattr(self.templates, name) for name in method.templates},
+            "sampling": {role: asdict(self.sampling[role]) for role in roles},
+        }
 
     def adapter_names(self, seed: int) -> dict[str, str]:
         """Role -> the name of its adapter in the model, for one seed."""
@@ -75,32 +89,36 @@ def resolve(config: EvaluationConfig) -> Resolved:
     """What the settings come to; of the adapters only their settings are read.
 
     Raises:
-        ConfigError: prompts or adapters that cannot be used.
+        ConfigError: prompts or adapters that cannot be used, or a K that a method cannot plan.
     """
     adapters = {
         role: [*config.sources(role)] * (config.seeds // len(config.sources(role)))
         for role in ROLES
         if config.sources(role)
     }
+    saved = {role: _saved(role, sources) for role, sources in adapters.items()}
+    policies = {role: policy for role, (policy, _, _) in saved.items() if policy}
+    own_prompts = {
+        name: policies[role]["prompts"][name]
+        for name, role in (("plan", PLANNER), ("solve", SOLVER))
+        if role in policies
+    }
     try:
-        policies = {role: _policy(sources[0]) for role, sources in adapters.items()}
-        own_prompts = {
-            name: policies[role]["prompts"][name]
-            for name, role in (("plan", PLANNER), ("solve", SOLVER))
-            if policies.get(role)
-        }
         templates = Templates(**{**own_prompts, **config.prompts})
-        model, revision = config.model, config.revision
-        if model is None:
-            role = next(iter(adapters))
-            source, subfolder = adapter_source(adapters[role][0], role)
-            adapter = LoraConfig.from_pretrained(source, subfolder=subfolder)
-            model = adapter.base_model_name_or_path
-            revision = revision or adapter.revision
-    except (OSError, ValueError) as error:
-        raise ConfigError(str(error)) from error
-    known = [policy for policy in policies.values() if policy]
-    own = known[0] if known else {"num_strategies": DEFAULT_K, "chat_template_kwargs": {}}
+    except ValueError as error:
+        raise ConfigError(f"prompts: {error}") from error
+    model, revision = config.model, config.revision
+    if model is None:
+        bases = dict.fromkeys((name, revision) for _, name, revision in saved.values())
+        if len(bases) > 1:
+            raise ConfigError(f"the adapters are of several bases: {[*bases]}; name the model")
+        model, own_revision = next(iter(bases))
+        revision = revision or own_revision
+    own = next(iter(policies.values()), None) or {"num_strategies": DEFAULT_K}
+    k = config.k or own["num_strategies"]
+    for name in config.methods:
+        if METHODS[name].is_tuple and not 2 <= k <= 26:
+            raise ConfigError(f"k is {k}; the method {name!r} plans from 2 to 26 strategies")
     sources = [sources[0] for sources in adapters.values()]
     kwargs = config.chat_template_kwargs
     return Resolved(
@@ -108,10 +126,10 @@ def resolve(config: EvaluationConfig) -> Resolved:
         revision,
         next((source for source in sources if has_file(source, "tokenizer_config.json")), None),
         adapters,
-        config.k or own["num_strategies"],
+        k,
         {role: _sampling(config, role, policies.get(role)) for role in ROLES},
         templates,
-        own["chat_template_kwargs"] if kwargs is None else kwargs,
+        own.get("chat_template_kwargs", {}) if kwargs is None else kwargs,
     )
 
 
@@ -119,7 +137,7 @@ def load_speaker_of(config: EvaluationConfig, resolved: Resolved) -> Speaker:
     """Loads the base, once, with all adapters.
 
     Raises:
-        OSError, ValueError: what cannot be loaded.
+        ConfigError: the model or an adapter cannot be loaded.
     """
     kwargs = {
         "dtype": config.dtype,
@@ -133,14 +151,17 @@ def load_speaker_of(config: EvaluationConfig, resolved: Resolved) -> Speaker:
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=torch.bfloat16,
         )
-    return load_speaker(
-        resolved.model,
-        resolved.adapter_sources(),
-        resolved.tokenizer,
-        config.rollout_batch_size,
-        resolved.chat_template_kwargs,
-        **{key: value for key, value in kwargs.items() if value is not None},
-    )
+    try:
+        return load_speaker(
+            resolved.model,
+            resolved.adapter_sources(),
+            resolved.tokenizer,
+            config.rollout_batch_size,
+            resolved.chat_template_kwargs,
+            **{key: value for key, value in kwargs.items() if value is not None},
+        )
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"model {resolved.model!r}: {_first_line(error)}") from error
 
 
 def setups_of(config: EvaluationConfig, resolved: Resolved, speaker: Speaker) -> list[Setup]:
@@ -158,8 +179,13 @@ def setups_of(config: EvaluationConfig, resolved: Resolved, speaker: Speaker) ->
     ]
 
 
-def fingerprints(model: torch.nn.Module, resolved: Resolved) -> dict[str, Any]:
-    """What tells these weights from others: of the base, and of each role's adapter by seed."""
+def fingerprints(
+    model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, resolved: Resolved
+) -> dict[str, Any]:
+    """What tells a base, a tokenizer and each role's adapters, by seed, from others.
+
+    They may stand under other names then: only what they are decides an attempt.
+    """
     hashes: dict[str, Any] = {}
     adapters = set(resolved.adapter_sources())
     for name, weight in model.named_parameters():
@@ -174,12 +200,37 @@ def fingerprints(model: torch.nn.Module, resolved: Resolved) -> dict[str, Any]:
         role: [found.get(resolved.adapter_name(role, source)) for source in sources]
         for role, sources in resolved.adapters.items()
     }
-    return {"base": found.get("base"), **by_role}
+    spoken = json.dumps([tokenizer.chat_template, sorted(tokenizer.get_vocab().items())])
+    own = hashlib.blake2b(spoken.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+    return {"base": found.get("base"), "tokenizer": own, **by_role}
 
 
-def _policy(source: str) -> dict[str, Any] | None:
-    """What was saved beside an adapter; None for one that stands alone."""
-    return read_policy_config(source) if has_file(source, POLICY_FILE) else None
+def _saved(role: str, sources: Sequence[str]) -> tuple[dict[str, Any] | None, str, str | None]:
+    """What was saved beside the adapters of a role, if anything was, and their base.
+
+    Raises:
+        ConfigError: an adapter is not there, or they were saved with different settings.
+    """
+    found = []
+    for source in dict.fromkeys(sources):
+        try:
+            path, subfolder = adapter_source(source, role)
+            adapter = LoraConfig.from_pretrained(path, subfolder=subfolder)
+            policy = read_policy_config(source) if has_file(source, POLICY_FILE) else None
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"adapters {source!r}: {_first_line(error)}") from error
+        found.append((policy, adapter.base_model_name_or_path, adapter.revision))
+    for source, (policy, _, _) in zip(dict.fromkeys(sources), found, strict=True):
+        if policy != found[0][0]:
+            raise ConfigError(
+                f"adapters {source!r} were saved with other settings ({POLICY_FILE}) than "
+                f"{sources[0]!r}: evaluate them apart"
+            )
+    return found[0]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _sampling(config: EvaluationConfig, role: str, policy: Mapping[str, Any] | None) -> Sampling:

@@ -72,13 +72,17 @@ class Summary:
 def pass_at_k_scores(records: Sequence[Record], k: int) -> np.ndarray:
     """pass@k for each seed and problem, (S, P), problems in the order of the records.
 
-    Up to K (the attempts of a tuple) it is the unbiased estimate within each tuple, averaged over
-    the draws: attempts that know of each other stay together. Beyond K the attempts of all draws
-    are pooled (METHOD, section 7).
+    Unbiased in each case. Up to K (the attempts of a tuple) it is that of k attempts of one tuple,
+    averaged over the draws: attempts that know of each other stay together. For m K it is that of m
+    tuples out of all, whole ones. For any other k the attempts of all draws are one pool, as in
+    METHOD, section 7, and tuples are broken.
 
     Raises:
-        ValueError: more than all attempts at a problem are asked for; an attempt has no verdict.
+        ValueError: k is less than 1, or more than all attempts at a problem; an attempt has no
+            verdict.
     """
+    if k < 1:
+        raise ValueError(f"k is {k!r}; it must be a whole number from 1 on")
     table: dict[tuple[int, str], list[Record]] = {}
     for record in records:
         table.setdefault((record.seed, record.problem_id), []).append(record)
@@ -88,6 +92,8 @@ def pass_at_k_scores(records: Sequence[Record], k: int) -> np.ndarray:
         correct = [_passes(record) for record in drawn]
         if k <= size:
             score = float(np.mean(pass_at_k(size, np.array(correct), k)))
+        elif k <= size * len(drawn) and k % size == 0:
+            score = pass_at_k(len(drawn), sum(count > 0 for count in correct), k // size)
         elif k <= size * len(drawn):
             score = pass_at_k(size * len(drawn), sum(correct), k)
         else:

@@ -69,9 +69,13 @@ class Setup:
     templates: Templates = field(default_factory=Templates)
     adapters: Mapping[str, str] = field(default_factory=dict)
 
-    def base(self, sampling: Sampling) -> Voice:
-        """The bare base."""
-        return Voice(self.speaker, BASE, sampling)
+    def base_planner(self) -> Voice:
+        """The bare base as a planner, which never thinks (METHOD: section 4)."""
+        return Voice(self.speaker, BASE, self.planner, {"enable_thinking": False})
+
+    def base_solver(self) -> Voice:
+        """The bare base as a solver."""
+        return Voice(self.speaker, BASE, self.solver)
 
 
 @dataclass(frozen=True)
@@ -81,26 +85,32 @@ class NamedMethod:
     Attributes:
         description: a few words.
         make: makes it.
+        templates: those that it uses.
+        plans: whether it plans before it solves.
+        is_tuple: whether a plan is one tuple of K strategies, from 2 to 26.
         trained: the roles whose trained adapters it needs.
     """
 
     description: str
     make: Callable[[Setup], Method]
+    templates: tuple[str, ...]
+    plans: bool = True
+    is_tuple: bool = False
     trained: tuple[str, ...] = ()
 
 
 def _direct(setup: Setup) -> Method:
-    return Direct(setup.base(setup.solver), setup.num_attempts, setup.templates.direct)
+    return Direct(setup.base_solver(), setup.num_attempts, setup.templates.direct)
 
 
 def _latent(setup: Setup) -> Method:
-    return Latent(setup.base(setup.solver), setup.num_attempts, setup.templates.latent)
+    return Latent(setup.base_solver(), setup.num_attempts, setup.templates.latent)
 
 
 def _plan_and_solve(setup: Setup) -> Method:
     return PlanAndSolve(
-        setup.base(setup.planner),
-        setup.base(setup.solver),
+        setup.base_planner(),
+        setup.base_solver(),
         setup.num_attempts,
         setup.templates.plan_and_solve,
         setup.templates.solve,
@@ -109,8 +119,8 @@ def _plan_and_solve(setup: Setup) -> Method:
 
 def _plan_search(setup: Setup) -> Method:
     return PlanSearch(
-        setup.base(setup.planner),
-        setup.base(setup.solver),
+        setup.base_planner(),
+        setup.base_solver(),
         setup.num_attempts,
         observe_template=setup.templates.observe,
         derive_template=setup.templates.derive,
@@ -136,14 +146,22 @@ def _planned(description: str, *trained: str) -> NamedMethod:
             )
         )
 
-    return NamedMethod(description, make, trained)
+    return NamedMethod(description, make, ("plan", "solve"), is_tuple=True, trained=trained)
 
 
 METHODS: Mapping[str, NamedMethod] = {
-    "direct": NamedMethod("K samples from the statement", _direct),
-    "latent": NamedMethod("one sample for each z = 1..K that the prompt names", _latent),
-    "plan-and-solve": NamedMethod("K times a plan and its program", _plan_and_solve),
-    "plansearch": NamedMethod("K plans from combinations of observations", _plan_search),
+    "direct": NamedMethod("K samples from the statement", _direct, ("direct",), plans=False),
+    "latent": NamedMethod(
+        "one sample for each z = 1..K that the prompt names", _latent, ("latent",), plans=False
+    ),
+    "plan-and-solve": NamedMethod(
+        "K times a plan and its program", _plan_and_solve, ("plan_and_solve", "solve")
+    ),
+    "plansearch": NamedMethod(
+        "K plans from combinations of observations",
+        _plan_search,
+        ("observe", "derive", "plan_search", "solve"),
+    ),
     "untrained-planner": _planned("a tuple: base planner, base solver"),
     "planner": _planned("a tuple: trained planner, base solver", PLANNER),
     "solver": _planned("a tuple: base planner, trained solver", SOLVER),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from cppo_trl.generation import Message, Sampling, Speaker, Turn
 from cppo_trl.problems import Problem
@@ -24,16 +24,19 @@ _OWN_FIELDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class Voice:
-    """Who is asked, and how its tokens are drawn."""
+    """Who is asked, how its tokens are drawn, and what the chat template is told beside."""
 
     speaker: Speaker
     adapter: str
     sampling: Sampling
+    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
 
     def answer(self, prompts: Sequence[str]) -> list[Turn]:
         """Answers each prompt, a user's only message, once."""
         conversations: list[list[Message]] = [[{"role": "user", "content": p}] for p in prompts]
-        return self.speaker.answer(conversations, self.adapter, self.sampling)
+        return self.speaker.answer(
+            conversations, self.adapter, self.sampling, **self.chat_template_kwargs
+        )
 
 
 @dataclass(frozen=True)
@@ -105,8 +108,9 @@ def fields(problem: Problem) -> dict[str, str]:
 
 
 def answer_text(turn: Turn) -> str:
-    """What a turn says once it has thought."""
-    return turn.text.rpartition("</think>")[2].strip()
+    """What a turn says once it has thought; nothing where it was cut while it thought."""
+    said = turn.text.rpartition("</think>")[2]
+    return said.partition("<think>")[0].strip()
 
 
 def groups(items: Sequence[Turn], size: int) -> list[Sequence[Turn]]:

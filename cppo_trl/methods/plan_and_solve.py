@@ -30,6 +30,9 @@ Then devise a plan for a program that solves the problem, step by step.\
 class PlanAndSolve:
     """K independent plans, with one program each.
 
+    A plan that was cut at the token limit is followed as far as it goes, unlike a tuple, whose
+    strategies would be missing.
+
     Args:
         planner, solver: who writes the plans, and the programs.
         num_attempts: K.

@@ -73,7 +73,7 @@ def curves_note(evaluation: Evaluation) -> str:
         return said
     return (
         f"{said} Up to k = {k} the attempts are of one tuple; beyond it, right of the dotted line, "
-        "those of all tuples are pooled."
+        "of several whole tuples."
     )
 
 
@@ -105,7 +105,8 @@ def score_table(evaluation: Evaluation) -> Table:
         notes.append(
             f"{BETTER} better, {WORSE} worse than the baseline {evaluation.baseline} in pass@{k}: "
             "paired bootstrap over problems and seeds, p-values Holm-adjusted over all cells of "
-            f"the table, level {LEVEL}. Bold: the highest of a column."
+            f"the table, level {LEVEL}. Methods are not tested against each other. Bold: the "
+            "highest of a column."
         )
     return Table(
         caption=f"pass@1 and pass@{k} in percent" if k > 1 else "pass@1 in percent",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from cppo_trl.evaluation.results import Evaluation
@@ -49,7 +52,17 @@ def write_report(directory: Path, evaluation: Evaluation) -> list[Path]:
         "solved_by.png": solved_figure(evaluation.benchmarks),
     }
     for name, text in texts.items():
-        (directory / name).write_text(text, encoding="utf-8", newline="\n")
+        with _replaced(directory / name) as spare:
+            spare.write_text(text, encoding="utf-8", newline="\n")
     for name, figure in figures.items():
-        save_png(figure, directory / name)
+        with _replaced(directory / name) as spare:
+            save_png(figure, spare)
     return [directory / name for name in (*texts, *figures)]
+
+
+@contextmanager
+def _replaced(path: Path) -> Iterator[Path]:
+    """Where to write what then takes the place of a file, whole or not at all."""
+    spare = path.with_name(f".{path.name}")
+    yield spare
+    os.replace(spare, path)
