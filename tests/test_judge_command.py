@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 
 import pytest
@@ -101,16 +102,18 @@ def test_a_report_has_the_auc_against_outcomes_beside_that_against_labels(
     assert "AUC against outcomes" in (tmp_path / "judge.md").read_text()
 
 
-def test_calibration_changes_the_threshold_of_the_saved_judge(data, judge_dir, tmp_path, qwen3_dir):
-    typed = ["judge", "calibrate", "--judge", str(judge_dir), *on(data, "problems", "labels")]
-    before = load_judge(judge_dir).threshold
-    assert main([*typed, "--output", str(tmp_path), "--recall", "0.5"]) == 1
-    rejected = json.loads((tmp_path / "judge.json").read_text())
-    assert rejected["failed"] == ["recall 0.500 is below 0.65"]
-    assert main([*typed, "--output", str(tmp_path), "--recall", "1.0"]) in (0, 1)
-    after = load_judge(judge_dir, allow_rejected=True)
-    assert after.threshold < rejected["threshold"]
-    assert before
+def test_calibration_changes_the_threshold_of_the_saved_judge(data, judge_dir, tmp_path):
+    own = shutil.copytree(judge_dir, tmp_path / "judge")
+    typed = ["judge", "calibrate", "--judge", str(own), *on(data, "problems", "labels")]
+    assert main([*typed, "--output", str(tmp_path), "--recall", "0.05"]) == 1
+    strict = json.loads((tmp_path / "judge.json").read_text())
+    assert strict["failed"][-1].startswith("recall 0.")
+    assert load_judge(own, allow_rejected=True).threshold == strict["threshold"]
+    main([*typed, "--output", str(tmp_path), "--recall", "1.0"])
+    lenient = json.loads((tmp_path / "judge.json").read_text())
+    assert lenient["recall"][0] == 1.0
+    assert load_judge(own, allow_rejected=True).threshold == lenient["threshold"]
+    assert lenient["threshold"] < strict["threshold"]
 
 
 @pytest.mark.parametrize(

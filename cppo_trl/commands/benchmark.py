@@ -13,6 +13,7 @@ from 0.
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,10 @@ from typing import Any
 
 from cppo_trl.benchmarks import BENCHMARKS, BenchmarkError, BenchmarkProblems, load_benchmark
 from cppo_trl.problems import Problem, ProblemError, read_rows
-from cppo_trl.verifier import CodeVerifier, Status, Verdict
+from cppo_trl.verifier import CodeVerifier, SandboxError, Status, Verdict
+
+from .outcome import CommandError, first_line
+from .shared_options import loading_options, verifier_options
 
 
 @dataclass(frozen=True)
@@ -164,3 +168,29 @@ def _print(problems: BenchmarkProblems, checked: Sequence[Checked]) -> None:
     )
     if any(verdict.status is Status.INFRASTRUCTURE for verdict in programs):
         console.print("'infrastructure' says nothing about a program: check those again.")
+
+
+def run_list(args: argparse.Namespace) -> int:
+    """Prints the benchmarks."""
+    list_benchmarks()
+    return 0
+
+
+def run_check(args: argparse.Namespace) -> int:
+    """Checks a benchmark; 0 whatever is found."""
+    chosen = {name: getattr(args, name) for name in ("split", "path", "version")}
+    try:
+        check_benchmark(
+            args.benchmark,
+            args.output,
+            solutions=args.solutions,
+            max_solutions=args.max_solutions,
+            verifier=verifier_options(args),
+            **chosen,
+            **loading_options(args),
+        )
+    except SandboxError as error:
+        raise CommandError(first_line(error), status=1) from error
+    except (OSError, ValueError) as error:  # what is refused, and files
+        raise CommandError(first_line(error)) from error
+    return 0

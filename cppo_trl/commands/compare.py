@@ -8,6 +8,7 @@ Exit status 0, whatever the difference; `--output` writes `{"first", "second", "
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -16,6 +17,8 @@ from pathlib import Path
 from cppo_trl.evaluation.comparison import Cell, compare
 from cppo_trl.evaluation.directory import EvaluationDirectory
 from cppo_trl.evaluation.summary import LEVEL
+
+from .outcome import CommandError, first_line
 
 
 def compare_directories(
@@ -90,3 +93,21 @@ def _print(first: Path, second: Path, cells: Sequence[Cell]) -> None:
                 f"{cell.benchmark}, {cell.first_method} / {cell.second_method}: "
                 f"{len(cell.unknown)} problems without all verdicts are left out."
             )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compares two evaluations; 0 whatever the difference."""
+    if args.method and (args.first_method or args.second_method):
+        raise CommandError("--method is of both; leave out --first-method and --second-method")
+    try:
+        compare_directories(
+            args.first,
+            args.second,
+            first_method=args.first_method or args.method,
+            second_method=args.second_method or args.method,
+            k=args.k,
+            output=args.output,
+        )
+    except (OSError, ValueError) as error:
+        raise CommandError(first_line(error)) from error
+    return 0

@@ -10,18 +10,25 @@ directory.
 
 from __future__ import annotations
 
+import argparse
+import shlex
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import yaml
+from torch import OutOfMemoryError
 
 from cppo_trl.evaluation.config import ConfigError, EvaluationConfig
 from cppo_trl.evaluation.directory import EvaluationDirectory
-from cppo_trl.evaluation.evaluate import evaluate
+from cppo_trl.evaluation.evaluate import NoVerdicts, evaluate
 from cppo_trl.evaluation.report import write_report
 from cppo_trl.evaluation.results import BenchmarkResult, Evaluation
+from cppo_trl.verifier import SandboxError
+
+from .outcome import CommandError, first_line
+from .shared_options import loading_options
 
 _FIELDS = [item.name for item in fields(EvaluationConfig)]
 
@@ -131,3 +138,22 @@ def _table(evaluation: Evaluation, result: BenchmarkResult) -> Any:
 
 def _interval(score: Any) -> str:
     return f"{score.mean:.3f}\n{score.low:.3f}–{score.high:.3f}"
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluates and reports."""
+    command = shlex.join(["cppo-trl", *args.argv])
+    try:
+        evaluate_and_report(vars(args), loading_options(args), command)
+    except KeyboardInterrupt:
+        raise CommandError("stopped; the same command goes on", status=130) from None
+    except OutOfMemoryError as error:
+        hint = "go on with a smaller --rollout-batch-size"
+        raise CommandError(f"{first_line(error)} {hint}", status=1) from error
+    except (SandboxError, NoVerdicts) as error:
+        raise CommandError(first_line(error), status=1) from error
+    except OSError as error:  # a full disk, a Hub that is out of reach
+        raise CommandError(first_line(error), status=1) from error
+    except ValueError as error:  # what is refused
+        raise CommandError(first_line(error)) from error
+    return 0

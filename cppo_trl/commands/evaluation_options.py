@@ -52,7 +52,7 @@ def add_eval(commands: Any) -> None:
         epilog=_EVAL_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(run="eval")
+    parser.set_defaults(run="evaluate.run")
 
     def add(name: str, said: str, to: Any = parser, **kind: Any) -> None:
         to.add_argument(f"--{name}", default=argparse.SUPPRESS, help=said, **kind)
@@ -104,7 +104,7 @@ def add_compare(commands: Any) -> None:
         epilog=_COMPARE_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(run="compare")
+    parser.set_defaults(run="compare.run")
     for name in ("first", "second"):
         parser.add_argument(name, type=Path, metavar="DIR", help="output of cppo-trl eval")
     for name, said in (

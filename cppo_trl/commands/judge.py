@@ -13,30 +13,24 @@ Plans are JSON Lines, `{"problem_id", "strategies"}`, and where a solver attempt
 
 from __future__ import annotations
 
+import argparse
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cppo_trl.judges import EndpointJudge, Judge, StrategyTuple
+from cppo_trl.judges import EndpointError, EndpointJudge, Judge, StrategyTuple
 from cppo_trl.judges.labels import (
     Label,
     LabelError,
     corrupted_labels,
     read_labels,
+    read_plans,
     write_labels,
 )
-from cppo_trl.problems import Problem, read_problems, read_rows
+from cppo_trl.problems import Problem, read_problems
 
-
-@dataclass(frozen=True)
-class Plan:
-    """A tuple of a file, and whether any attempt at it passed, where that is known."""
-
-    problem_id: str
-    strategies: tuple[str, ...]
-    passed: bool | None = None
+from .outcome import CommandError, first_line
 
 
 def label_plans(
@@ -186,32 +180,6 @@ def read_by_id(path: Path) -> dict[str, Problem]:
     return {problem.id: problem for problem in read_problems(path)}
 
 
-def read_plans(path: Path, problems: Mapping[str, Problem]) -> list[Plan]:
-    """The plans of a file; raises `LabelError` naming a row that is none."""
-    plans = []
-    for where, row in read_rows(path):
-        if not isinstance(row, Mapping):
-            raise LabelError(f"{where}: must be an object")
-        name, texts, passed = (row.get(key) for key in ("problem_id", "strategies", "passed"))
-        is_tuple = isinstance(texts, list) and len(texts) > 1
-        for field, is_right, allowed in (
-            ("problem_id", name in problems, "the id of a problem"),
-            (
-                "strategies",
-                is_tuple and all(isinstance(text, str) for text in texts),
-                "a list of 2 texts or more",
-            ),
-            ("passed", isinstance(passed, (bool, type(None))), "true, false or null"),
-        ):
-            if not is_right:
-                shown = repr(row.get(field))[:80]
-                raise LabelError(f"{where}: field {field!r} is {shown}; it must be {allowed}")
-        plans.append(Plan(name, tuple(texts), passed))
-    if not plans:
-        raise LabelError(f"{path} has no plans")
-    return plans
-
-
 def _known(label: Label, problems: Mapping[str, Problem]) -> Label:
     if label.problem_id not in problems:
         raise LabelError(f"a label is of the problem {label.problem_id!r}, which is unknown")
@@ -227,3 +195,74 @@ def _say(found: Any, output: Path) -> bool:
     verdict = "accepted" if found.is_accepted else "REJECTED: " + "; ".join(found.failed())
     print(f"{verdict}; report: {output / 'judge.md'}")
     return found.is_accepted
+
+
+def run_label(args: argparse.Namespace) -> int:
+    """Labels plans; 1 where the endpoint refuses."""
+    names = ("cache", "concurrency", "max_calls")
+    options = {name: value for name, value in vars(args).items() if name in names}
+    try:
+        judge = None
+        if not args.gold:
+            judge = endpoint(args.model, getattr(args, "base_url", None), **options)
+        label_plans(
+            args.problems,
+            args.plans,
+            args.output,
+            judge,
+            "gold" if args.gold else args.model,
+            args.corrupt,
+            args.seed,
+        )
+    except EndpointError as error:
+        raise CommandError(first_line(error), status=1) from error
+    except (OSError, ValueError, ImportError) as error:
+        raise CommandError(first_line(error)) from error
+    return 0
+
+
+def run_train(args: argparse.Namespace) -> int:
+    """Trains a judge; 1 where it is rejected."""
+    given = vars(args)
+    arguments = {
+        argument: given[name]
+        for name, argument in (
+            ("epochs", "num_train_epochs"),
+            ("learning_rate", "learning_rate"),
+            ("batch_size", "per_device_train_batch_size"),
+            ("seed", "seed"),
+            ("use_cpu", "use_cpu"),
+        )
+        if name in given
+    }
+    lora = {
+        field: given[name]
+        for name, field in (("lora_r", "r"), ("lora_alpha", "lora_alpha"))
+        if name in given
+    }
+    names = ("max_length", "recall", "held_out", "dtype")
+    options = {name: given[name] for name in names if name in given}
+    try:
+        accepted = train(
+            args.model,
+            args.problems,
+            args.labels,
+            args.output,
+            arguments=arguments,
+            lora=lora,
+            **options,
+        )
+    except (OSError, ValueError) as error:
+        raise CommandError(first_line(error)) from error
+    return 0 if accepted else 1
+
+
+def run_report(args: argparse.Namespace) -> int:
+    """Measures a judge, and calibrates it; 1 where it is rejected."""
+    names = ("plans", "batch_size", "recall")
+    options = {name: value for name, value in vars(args).items() if name in names}
+    try:
+        accepted = report(args.judge, args.problems, args.labels, args.output, **options)
+    except (OSError, ValueError) as error:
+        raise CommandError(first_line(error)) from error
+    return 0 if accepted else 1

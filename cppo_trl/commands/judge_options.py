@@ -88,7 +88,8 @@ def _add_train(actions: Any) -> None:
 
 def _action(actions: Any, name: str, said: str) -> Any:
     parser = actions.add_parser(name, help=said, description=said[0].upper() + said[1:] + ".")
-    parser.set_defaults(run=f"judge_{name}")
+    function = "run_report" if name == "calibrate" else f"run_{name}"
+    parser.set_defaults(run=f"judge.{function}")
     return parser
 
 

@@ -19,7 +19,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def command_parser() -> argparse.ArgumentParser:
-    """The parser of `cppo-trl`; `run` of what it gives is the name of what is to be done."""
+    """The parser of `cppo-trl`; `run` of what it gives is what does it: module.function."""
     parser = _Parser(
         prog="cppo-trl",
         description="Coordinated Pass@K Policy Optimization (arXiv 2605.27000) on TRL.",
@@ -49,7 +49,7 @@ def command_parser() -> argparse.ArgumentParser:
         "--base-model", metavar="ID", help="id or path of the base (default: the one in the policy)"
     )
     show.add_argument("--seed", type=int, default=0, help="seed of the sampling (default: 0)")
-    show.set_defaults(run="show")
+    show.set_defaults(run="show.run")
 
     merge = commands.add_parser(
         "merge",
@@ -70,7 +70,7 @@ def command_parser() -> argparse.ArgumentParser:
     merge.add_argument(
         "--base-model", metavar="ID", help="id or path of the base (default: the one in the policy)"
     )
-    merge.set_defaults(run="merge")
+    merge.set_defaults(run="merge.run")
 
     verify = commands.add_parser(
         "verify",
@@ -109,7 +109,7 @@ def command_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="go on after a failure, and write test_statuses, how each test went",
     )
-    verify.set_defaults(run="verify")
+    verify.set_defaults(run="verify.run")
 
     _add_benchmark(commands)
     add_eval(commands)
@@ -122,7 +122,7 @@ def command_parser() -> argparse.ArgumentParser:
         description="Probes each layer of the verifier's isolation, tries it with programs, and "
         "says what to do about what is missing. Exit status 1 if programs should not be run here.",
     )
-    doctor.set_defaults(run="doctor")
+    doctor.set_defaults(run="doctor.run")
 
     quickstart = commands.add_parser(
         "quickstart",
@@ -130,7 +130,7 @@ def command_parser() -> argparse.ArgumentParser:
         description="Runs recipes/quickstart.py of the checkout that this package comes from. "
         "Other arguments are passed on to it.",
     )
-    quickstart.set_defaults(run="quickstart")
+    quickstart.set_defaults(run="quickstart.run")
     return parser
 
 
@@ -142,14 +142,14 @@ def _add_benchmark(commands: Any) -> None:
     )
     actions = benchmark.add_subparsers(dest="action", metavar="ACTION", required=True)
     listed = actions.add_parser("list", help="a table of the benchmarks")
-    listed.set_defaults(run="benchmark_list")
+    listed.set_defaults(run="benchmark.run_list")
     check = actions.add_parser(
         "check",
         help="list the problems where known-good solutions fail",
         description="Runs known-good solutions through the verifier, lists the problems where they "
         "fail and writes one row for each problem. Exit status 0, whatever is found.",
     )
-    check.set_defaults(run="benchmark_check")
+    check.set_defaults(run="benchmark.run_check")
     check.add_argument("--benchmark", required=True, metavar="NAME", help="see benchmark list")
     check.add_argument(
         "--output", required=True, type=Path, metavar="FILE", help="where the rows go"

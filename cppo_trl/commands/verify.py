@@ -12,6 +12,7 @@ trouble (`infrastructure`). With `--all-tests` there is one field more, `test_st
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,10 @@ from tempfile import NamedTemporaryFile
 from typing import Any, TextIO
 
 from cppo_trl.problems import Problem, ProblemError, read_rows, validate_rows
-from cppo_trl.verifier import CodeVerifier, Status, Verdict
+from cppo_trl.verifier import CodeVerifier, SandboxError, Status, Verdict
+
+from .outcome import CommandError, first_line
+from .shared_options import verifier_options
 
 
 class InputError(ValueError):
@@ -178,3 +182,17 @@ def _print_summary(programs: Sequence[Program], verdicts: Sequence[Verdict]) -> 
     console.print(f"{len(solved)} of {len(tried)} problems solved, {seconds:.2f} s of CPU time.")
     if counts[Status.INFRASTRUCTURE]:
         console.print("'infrastructure' says nothing about a program: verify those again.")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Verifies the programs of a file; 1 where programs cannot be run or verdicts written."""
+    # What was not given is not there: `CodeVerifier` has the defaults.
+    names = ("fresh_process", "all_tests")
+    options = {name: value for name, value in vars(args).items() if name in names}
+    try:
+        verify_files(args.problems, args.programs, args.output, **options, **verifier_options(args))
+    except InputError as error:
+        raise CommandError(first_line(error)) from error
+    except (OutputError, SandboxError) as error:
+        raise CommandError(first_line(error), status=1) from error
+    return 0

@@ -1,0 +1,16 @@
+"""How a subcommand that cannot go on says so."""
+
+from __future__ import annotations
+
+
+class CommandError(Exception):
+    """Why a subcommand stops, in the line that the user sees; status 2 is for bad input."""
+
+    def __init__(self, message: str, status: int = 2) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, on one line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
