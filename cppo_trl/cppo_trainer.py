@@ -21,6 +21,7 @@ from .advantages import SolverGroup
 from .batches import Row, collate, tuple_rows, with_every_role
 from .cppo_config import CPPOConfig
 from .generation import Speaker, TransformersGenerator
+from .judges import Judge
 from .metrics import loss_terms, role_totals, rollout_facts, rollout_metrics
 from .policy import save_policy_config
 from .problems import Problem
@@ -54,7 +55,7 @@ class CPPOTrainer(RoleTrainer):
         judge: TRL reward function over plans, 1.0 for a valid tuple and 0.0 otherwise, None for
             unknown. Called with `prompts`, `completions`, `problem` and `strategies` (a `Problem`
             and its K strategies for each row), and the columns of the data set. May be None when
-            `planner_reward="outcome"`.
+            `planner_reward="outcome"`. A `Judge` of the library is attached to the model first.
         verifier: TRL reward function over attempts, 1.0 for a program that passes all tests, 0.0
             otherwise, None for unknown. Called with `prompts`, `completions`, `problem`,
             `strategy`, and the columns of the data set. May be None when `planner_reward="judge"`.
@@ -121,6 +122,8 @@ class CPPOTrainer(RoleTrainer):
             processing_class,
             **kwargs,
         )
+        if isinstance(self.judge, Judge):
+            self.judge.attach(self.model)
         self.rollout_policy = self._make_rollout_policy()
         self.scorer = RolloutScorer(
             self.judge,

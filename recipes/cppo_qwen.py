@@ -26,6 +26,8 @@ from cppo_trl.benchmarks import (
     Selection,
     find_overlap,
 )
+from cppo_trl.judges import Judge, JudgeChain
+from cppo_trl.judges.saved import AdapterJudge, RejectedJudge
 from cppo_trl.problems import problems_from_dataset, read_problems
 
 DEFAULT_CONFIG = Path(__file__).parent / "configs" / "qwen3.5-4b-base" / "cppo.yaml"
@@ -62,6 +64,16 @@ class RecipeArguments:
     )
     solver_adapter: str | None = field(
         default=None, metadata={"help": "Directory or Hub id of a solver to start from."}
+    )
+    judge: str | None = field(
+        default=None,
+        metadata={
+            "help": "Directory or Hub id of a trained judge (`cppo-trl judge train`), asked after "
+            "the rules: a third, frozen adapter, so it has to be of the same base."
+        },
+    )
+    allow_rejected_judge: bool = field(
+        default=False, metadata={"help": "Use a judge that its rule of acceptance rejected."}
     )
     judge_max_words: int = field(default=45, metadata={"help": "Longest strategy, in words."})
     judge_check: str | None = field(
@@ -138,10 +150,16 @@ def main(recipe: RecipeArguments, args: CPPOConfig, model: ModelConfig) -> None:
             held_out[recipe.eval_problems] = evaluation
         for source, problems in held_out.items():
             refuse_overlap(train, problems, source)
-    judge = RuleJudge(
+    judge: Judge = RuleJudge(
         max_words=recipe.judge_max_words,
         check=import_function(recipe.judge_check) if recipe.judge_check else None,
     )
+    if recipe.judge:
+        try:
+            learned = AdapterJudge(recipe.judge, allow_rejected=recipe.allow_rejected_judge)
+        except (RejectedJudge, OSError) as error:
+            raise SystemExit(f"judge={recipe.judge!r}: {error}") from error
+        judge = JudgeChain(judge, learned)
     given = {"planner": recipe.planner_adapter, "solver": recipe.solver_adapter}
     args.model_init_kwargs = {
         "revision": model.model_revision,

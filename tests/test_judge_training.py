@@ -7,15 +7,17 @@ import random
 
 import pytest
 import torch
-from peft import PeftModel
+from peft import PeftModel, get_peft_model_state_dict
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from cppo_trl.judges import StrategyTuple
+from cppo_trl.judges import JudgeChain, RuleJudge, StrategyTuple
 from cppo_trl.judges.labels import Label, LabelError
-from cppo_trl.judges.saved import RejectedJudge, load_judge, save_judge
+from cppo_trl.judges.saved import AdapterJudge, RejectedJudge, load_judge, save_judge
 from cppo_trl.judges.training import train_judge, training_arguments
 from cppo_trl.problems import Problem, TestCase
 from cppo_trl.roles import add_roles, role_of, role_router
+from small_trainer import make_trainer
 from tiny_adapters import lora_config
 
 WORDS = ("sort", "scan", "count", "hash", "sum", "walk", "split", "merge")
@@ -137,3 +139,40 @@ def test_labels_of_unknown_problems_are_refused(qwen3_dir, tmp_path):
     del problems["p1"]
     with pytest.raises(LabelError, match="unknown problems, such as 'p1'"):
         train_judge(str(qwen3_dir), labels, problems, training_arguments(str(tmp_path)))
+
+
+def test_a_trainer_gates_by_an_adapter_of_its_own_base(trained, saved, qwen3_dir, tmp_path):
+    before = get_judge_weights(saved)
+    judge = JudgeChain(RuleJudge(), AdapterJudge(saved))
+    trainer = make_trainer(qwen3_dir, tmp_path, judge=judge, max_steps=2)
+    trainer.train()
+    after = get_peft_model_state_dict(trainer.model, adapter_name="judge")
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    assert trainer.state.global_step == 2
+    trainer.save_model()
+    assert not (tmp_path / "judge").exists()
+    rates = [entry["judge_pass_rate"] for entry in trainer.state.log_history if "loss" in entry]
+    assert len(rates) == 2
+
+
+def get_judge_weights(saved):
+    return load_file(saved / "judge" / "adapter_model.safetensors")
+
+
+def test_the_gate_of_a_trainer_is_the_judge_as_it_was_saved(trained, saved, qwen3_dir, tmp_path):
+    problems, found = trained
+    judge = AdapterJudge(saved)
+    with pytest.raises(RuntimeError, match="no model yet"):
+        judge.judge_many(tuples(problems))
+    make_trainer(qwen3_dir, tmp_path, judge=judge)
+    expected = found.judge.judge_many(tuples(problems))
+    assert [j.valid for j in judge.judge_many(tuples(problems))] == [j.valid for j in expected]
+
+
+def test_a_rejected_judge_is_refused_before_a_model_is_loaded(trained, tmp_path):
+    failed = trained[1].quality.to_dict() | {"accepted": False, "failed": ["auc is low"]}
+    save_judge(trained[1].judge, tmp_path, failed)
+    with pytest.raises(RejectedJudge, match="auc is low"):
+        AdapterJudge(tmp_path)
+    assert AdapterJudge(tmp_path, allow_rejected=True).source == str(tmp_path)

@@ -202,3 +202,35 @@ def test_the_recipe_trains_where_nothing_overlaps(start, tmp_path):
     write_problems([problem("e", "Print the product.")], tmp_path / "evaluation.jsonl")
     with pytest.raises(Started):
         start("--held_out", "evaluation.jsonl")
+
+
+def saved_judge(folder, **quality):
+    folder.mkdir()
+    content = {"threshold": 0.5, "template": "{statement}{plan}", "max_length": 64}
+    (folder / "cppo_judge.json").write_text(json.dumps(content | {"quality": quality}))
+    return str(folder)
+
+
+def test_a_trained_judge_is_asked_after_the_rules(recipe, start, tmp_path, monkeypatch):
+    asked = {}
+
+    def keep(*args, **kwargs):
+        asked.update(kwargs)
+        raise Started
+
+    monkeypatch.setattr(recipe, "CPPOTrainer", keep)
+    with pytest.raises(Started):
+        start("--judge", saved_judge(tmp_path / "judge", accepted=True))
+    first, second = asked["judge"].judges
+    assert type(first).__name__ == "RuleJudge"
+    assert second.source == str(tmp_path / "judge")
+
+
+def test_a_rejected_judge_is_refused_unless_told_otherwise(start, tmp_path):
+    judge = saved_judge(tmp_path / "judge", accepted=False, failed=["recall 0.5 is below 0.65"])
+    with pytest.raises(SystemExit, match="was rejected"):
+        start("--judge", judge)
+    with pytest.raises(SystemExit, match=r"holds no cppo_judge\.json"):
+        start("--judge", str(tmp_path))
+    with pytest.raises(Started):
+        start("--judge", judge, "--allow_rejected_judge", "true")

@@ -5,11 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cppo_trl.problems import Problem
 
 from .judgement import Judgement
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,9 @@ class Judge(ABC):
     @abstractmethod
     def judge_many(self, tuples: Sequence[StrategyTuple]) -> list[Judgement]:
         """The verdict on each tuple, in their order."""
+
+    def attach(self, model: PeftModel) -> None:  # noqa: B027 (most judges have no model)
+        """Puts a judge that lives in the model that is trained there; others need not care."""
 
     def judge(
         self, problem: Problem, strategies: Sequence[str], plan: str | None = None
@@ -98,6 +104,11 @@ class JudgeChain(Judge):
         if not judges:
             raise ValueError("judges is empty; give one or more")
         self.judges = judges
+
+    def attach(self, model: PeftModel) -> None:
+        """See `Judge`."""
+        for judge in self.judges:
+            judge.attach(model)
 
     def judge_many(self, tuples: Sequence[StrategyTuple]) -> list[Judgement]:
         """The verdict on each tuple, in their order; see `Judge`."""

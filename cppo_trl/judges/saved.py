@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from cppo_trl.roles import adapter_source, load_adapters
 
+from .judge import Judge, StrategyTuple
+from .judgement import Judgement
 from .learned import LearnedJudge, ValidityQuestion
 
 JUDGE = "judge"  # the adapter's name, and its folder
@@ -69,12 +71,7 @@ def load_judge(
     """
     source = str(source)
     content = _read(source)
-    if not allow_rejected and not content["quality"].get("accepted"):
-        failed = "; ".join(content["quality"].get("failed", ())) or "it was never measured"
-        raise RejectedJudge(
-            f"the judge {source} was rejected ({failed}); train a better one, or load it "
-            "nevertheless with allow_rejected=True"
-        )
+    _check_accepted(source, content, allow_rejected)
     tokenizer = AutoTokenizer.from_pretrained(source)
     if model is None:
         if base_model is None:
@@ -95,6 +92,43 @@ def load_judge(
     )
 
 
+class AdapterJudge(Judge):
+    """A saved judge as a third, frozen adapter of the model that is trained: no second base.
+
+    `CPPOTrainer` attaches it.
+
+    Args:
+        source, batch_size, allow_rejected: as for `load_judge`.
+
+    Raises:
+        RejectedJudge, FileNotFoundError: as `load_judge`, before a model is loaded.
+    """
+
+    __name__ = "adapter_judge"
+
+    def __init__(self, source: str | Path, batch_size: int = 16, allow_rejected: bool = False):
+        _check_accepted(str(source), _read(str(source)), allow_rejected)
+        self.source = str(source)
+        self.batch_size = batch_size
+        self._judge: LearnedJudge | None = None
+
+    def attach(self, model: PeftModel) -> None:
+        """Loads the adapter into the model.
+
+        Raises:
+            ValueError: the adapter does not fit the model, or it holds a judge already.
+        """
+        self._judge = load_judge(
+            self.source, model, batch_size=self.batch_size, allow_rejected=True
+        )
+
+    def judge_many(self, tuples: Sequence[StrategyTuple]) -> list[Judgement]:
+        """The verdict on each tuple, in their order; see `Judge`."""
+        if self._judge is None:
+            raise RuntimeError("this judge has no model yet; call attach, as CPPOTrainer does")
+        return self._judge.judge_many(tuples)
+
+
 def add_judge(model: PeftModel, source: str) -> None:
     """Puts a judge's adapter, frozen, beside the roles of a model; what is trained stays so.
 
@@ -110,6 +144,16 @@ def add_judge(model: PeftModel, source: str) -> None:
     model.base_model.set_adapter(active)
     for name, weight in model.named_parameters():
         weight.requires_grad_(name in trainable)
+
+
+def _check_accepted(source: str, content: Mapping[str, Any], allow_rejected: bool) -> None:
+    if allow_rejected or content["quality"].get("accepted"):
+        return
+    failed = "; ".join(content["quality"].get("failed", ())) or "it was never measured"
+    raise RejectedJudge(
+        f"the judge {source} was rejected ({failed}); train a better one, or load it "
+        "nevertheless with allow_rejected=True (--allow_rejected_judge true in the recipe)"
+    )
 
 
 def _read(source: str) -> dict[str, Any]:
