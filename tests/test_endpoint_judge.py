@@ -74,6 +74,7 @@ def test_an_answer_is_a_verdict_or_unknown(text, valid, reason):
 @pytest.mark.parametrize(
     "trouble",
     [
+        (400, b"{}", {}),
         (500, b"", {}),
         (429, b"", {}),
         (503, b"{", {}),
@@ -83,7 +84,7 @@ def test_an_answer_is_a_verdict_or_unknown(text, valid, reason):
         said("I cannot say."),
         said('{"verdict": "pa'),
     ],
-    ids=["500", "429", "503", "half", "empty", "no choice", "no verdict", "cut"],
+    ids=["too long", "500", "429", "503", "half", "empty", "no choice", "no verdict", "cut"],
 )
 def test_trouble_is_unknown_and_asked_again_later(trouble, tmp_path):
     answers = [trouble] * 2
@@ -119,7 +120,7 @@ def test_an_endpoint_that_is_not_there_is_unknown():
     assert (found.valid, found.reason) == (None, "Connection error.")
 
 
-@pytest.mark.parametrize("status", [400, 401, 404])
+@pytest.mark.parametrize("status", [401, 403, 404])
 def test_an_endpoint_that_refuses_is_an_error_without_the_key(status):
     refusal = pytest.raises(EndpointError, match=f"'m' at http.*: status {status}")
     with (

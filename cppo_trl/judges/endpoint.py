@@ -153,7 +153,7 @@ class EndpointJudge(Judge):
                         messages=[{"role": "user", "content": question}], **self._request
                     )
                 except APIStatusError as error:
-                    if error.status_code in (400, 401, 403, 404, 422):
+                    if error.status_code in (401, 403, 404):
                         raise EndpointError(
                             f"{self._request['model']!r} at {client.base_url}: status "
                             f"{error.status_code}, {_first_line(error)}"
