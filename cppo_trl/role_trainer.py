@@ -40,9 +40,9 @@ from .roles import (
     load_role_weights,
     make_trainable,
     role_parameters,
-    role_router,
     save_roles,
 )
+from .routing import role_router
 from .temperatures import RoleTemperatures
 from .training_data import EpochOrder
 

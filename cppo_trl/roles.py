@@ -1,22 +1,15 @@
-"""Planner and solver as two LoRA adapters on one frozen base: add, route, freeze, save, load,
-merge.
+"""Planner and solver as two LoRA adapters on one frozen base: add, freeze, save, load, merge.
 
-Both adapters are active all the time, and a `RoleRouter` tells every LoRA layer which rows of the
-batch belong to which adapter, so one forward (and its backward, checkpointed or not) serves a batch
-of mixed rows. Nothing here calls `PeftModel.set_adapter` between a forward and its backward: with
-gradient checkpointing the recomputation would use the adapter that is active then, and corrupt the
-gradients without an error (peft#2832).
+Both are active all the time; `routing` says which rows of a batch go through which.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary, WeakSet
 
 from bitsandbytes.nn import Linear4bit
 from peft import (
@@ -27,14 +20,14 @@ from peft import (
     load_peft_weights,
     set_peft_model_state_dict,
 )
-from peft.tuners.lora import LoraLayer
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import has_file
 
+from .routing import BASE, role_router
+
 PLANNER, SOLVER = "planner", "solver"
 ROLES = (PLANNER, SOLVER)
-BASE = "__base__"  # PEFT's name for "no adapter" in a batch of mixed rows
 
 # What PEFT's path for mixed rows cannot route, or what would change the base that both roles share.
 _UNROUTABLE = (
@@ -52,74 +45,6 @@ _UNROUTABLE = (
     "layer_replication",
 )
 _INITIALISATIONS = (True, False, "gaussian", "orthogonal")
-
-
-class RoleRouter:
-    """Routes each row of a batch through one adapter, by a pre-forward hook on every LoRA layer.
-
-    `rows` holds one adapter name for each row of the batch, or one name for all rows of any batch.
-    Rows stay routed until they are routed anew, because gradient checkpointing runs the forward
-    again during the backward.
-    """
-
-    def __init__(self) -> None:
-        self.rows: str | tuple[str, ...] | None = None
-        self._layers: WeakSet[LoraLayer] = WeakSet()
-
-    def attach(self, model: PeftModel) -> None:
-        """Hooks the LoRA layers of a model that are not hooked yet."""
-        for module in model.modules():
-            if isinstance(module, LoraLayer) and module not in self._layers:
-                module.register_forward_pre_hook(self._name_rows, with_kwargs=True)
-                self._layers.add(module)
-
-    def set_rows(self, rows: str | Sequence[str]) -> None:
-        """Routes the batches of all forwards (and recomputations) from now on."""
-        self.rows = rows if isinstance(rows, str) else tuple(rows)
-
-    @contextmanager
-    def route(self, rows: str | Sequence[str]) -> Iterator[None]:
-        """Routes the batches within the block, and restores the rows that were routed before it.
-
-        Only for forwards without a backward: a backward must still see its own rows.
-        """
-        before = self.rows
-        self.set_rows(rows)
-        try:
-            yield
-        finally:
-            self.rows = before
-
-    def _name_rows(self, layer: LoraLayer, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        if self.rows is None:
-            raise RuntimeError(
-                f"No adapter is routed: this model holds the roles {', '.join(ROLES)} at once, so "
-                "a forward must say which rows belong to which, e.g. `with "
-                "role_router(model).route('solver'): model.generate(...)`."
-            )
-        batch = (args[0] if args else kwargs["x"]).shape[0]
-        if isinstance(self.rows, str):
-            names = [self.rows] * batch
-        elif batch % len(self.rows) == 0:  # a layer may see the tokens of all rows in one dimension
-            names = [name for name in self.rows for _ in range(batch // len(self.rows))]
-        else:
-            raise RuntimeError(
-                f"The batch has {batch} rows, but {len(self.rows)} are routed. Route one adapter "
-                "name for each row."
-            )
-        return args, {**kwargs, "adapter_names": names}
-
-
-_routers: WeakKeyDictionary[PeftModel, RoleRouter] = WeakKeyDictionary()
-
-
-def role_router(model: PeftModel) -> RoleRouter:
-    """Returns the router of a model, attached on first use; a model has one, however many trainers
-    use it.
-    """
-    router = _routers.setdefault(model, RoleRouter())
-    router.attach(model)
-    return router
 
 
 def default_lora_config() -> LoraConfig:

@@ -39,7 +39,7 @@ class RolloutPolicy:
         num_strategies: K.
         planner, solver: how the tokens of each role are drawn.
         adapters: the adapter that each role speaks with, where it is not the one of its name; the
-            bare base (`roles.BASE`) stands for a role that was not trained.
+            bare base (`routing.BASE`) stands for a role that was not trained.
     """
 
     def __init__(

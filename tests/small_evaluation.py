@@ -20,7 +20,8 @@ from cppo_trl.evaluation.evaluate import evaluate
 from cppo_trl.evaluation.results import Evaluation
 from cppo_trl.generation import Completion, Sampling, Speaker
 from cppo_trl.problems import write_problems
-from cppo_trl.roles import BASE, ROLES
+from cppo_trl.roles import ROLES
+from cppo_trl.routing import BASE
 
 K = 3
 PROMPTS = {

@@ -141,3 +141,12 @@ def test_a_policy_that_is_not_there_is_refused_in_one_line(tmp_path, capsys):
     typed = ["audit", "--policy", str(tmp_path), "--problems", str(problems), "--output", "o"]
     assert main(typed) == 2
     assert "holds no cppo_policy.json" in capsys.readouterr().err
+
+
+def test_a_rejected_judge_is_refused_before_the_policy_is_loaded(tmp_path, capsys):
+    problems = write_guesses(tmp_path / "guesses.jsonl", 2)
+    rejected = {"quality": {"accepted": False, "failed": ["auc 0.600 is below 0.75"]}}
+    (tmp_path / "cppo_judge.json").write_text(json.dumps(rejected))
+    typed = ["audit", "--policy", "nowhere", "--problems", str(problems), "--output", "o"]
+    assert main([*typed, "--judge", str(tmp_path)]) == 2
+    assert "was rejected (auc 0.600 is below 0.75)" in capsys.readouterr().err

@@ -20,7 +20,8 @@ from cppo_trl import Problem, TestCase, __version__
 from cppo_trl.cli import main
 from cppo_trl.generation import Completion, TransformersGenerator
 from cppo_trl.problems import write_problems
-from cppo_trl.roles import ROLES, add_roles, role_router
+from cppo_trl.roles import ROLES, add_roles
+from cppo_trl.routing import role_router
 from cppo_trl.verifier import COMPARE_MODES, CodeVerifier, SandboxError, Status, Verdict
 from tiny_adapters import save_policy
 

@@ -16,7 +16,8 @@ from cppo_trl.judges.labels import Label, LabelError
 from cppo_trl.judges.saved import AdapterJudge, RejectedJudge, load_judge, save_judge
 from cppo_trl.judges.training import train_judge, training_arguments
 from cppo_trl.problems import Problem, TestCase
-from cppo_trl.roles import add_roles, role_of, role_router
+from cppo_trl.roles import add_roles, role_of
+from cppo_trl.routing import role_router
 from small_trainer import make_trainer
 from tiny_adapters import lora_config
 

@@ -27,8 +27,9 @@ from cppo_trl.methods import (
 )
 from cppo_trl.methods.method import answer_text
 from cppo_trl.methods.plan_search import combine, listed
-from cppo_trl.roles import BASE, PLANNER, SOLVER
+from cppo_trl.roles import PLANNER, SOLVER
 from cppo_trl.rollouts import RolloutPolicy
+from cppo_trl.routing import BASE
 
 K = 3
 PROBLEMS = [

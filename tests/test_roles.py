@@ -19,7 +19,6 @@ from peft import (
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from cppo_trl.roles import (
-    BASE,
     PLANNER,
     ROLES,
     SOLVER,
@@ -31,9 +30,9 @@ from cppo_trl.roles import (
     merge_role,
     role_of,
     role_parameters,
-    role_router,
     save_roles,
 )
+from cppo_trl.routing import BASE, role_router
 from tiny_adapters import lora_config, randomise_adapters, save_adapters
 
 TEXTS = [

@@ -8,7 +8,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from cppo_trl.generation import Sampling
 from cppo_trl.policy import load_speaker
-from cppo_trl.roles import BASE, PLANNER, SOLVER
+from cppo_trl.roles import PLANNER, SOLVER
+from cppo_trl.routing import BASE
 from tiny_adapters import save_adapters
 
 GREEDY = Sampling(12, temperature=0)

@@ -17,6 +17,7 @@ import torch
 from tqdm.auto import tqdm
 
 from cppo_trl.audit import Audit, audit, markdown
+from cppo_trl.errors import first_line
 from cppo_trl.judges import Judge, JudgeChain, RuleJudge, StrategyTuple
 from cppo_trl.judges.saved import AdapterJudge
 from cppo_trl.policy import load_policy
@@ -25,7 +26,7 @@ from cppo_trl.rewards import outcome_rewards, planner_rewards
 from cppo_trl.rollouts import Rollout, RolloutPolicy
 from cppo_trl.verifier import CodeVerifier, SandboxError
 
-from .outcome import CommandError, first_line
+from .outcome import CommandError
 from .shared_options import verifier_options
 
 
@@ -35,13 +36,13 @@ def run(args: argparse.Namespace) -> int:
         problems = read_problems(args.problems)
         random.Random(args.seed).shuffle(problems)
         problems = problems[: args.limit]
-        policy = load_policy(args.policy, base_model=args.base_model).rollouts
         judge: Judge = RuleJudge()
         if args.judge is not None:
             learned = AdapterJudge(args.judge, allow_rejected=args.allow_rejected_judge)
-            with policy.speaker.generator.unwrap() as model:
-                learned.attach(model)
             judge = JudgeChain(judge, learned)
+        policy = load_policy(args.policy, base_model=args.base_model).rollouts
+        with policy.speaker.generator.unwrap() as model:
+            judge.attach(model)
         args.output.mkdir(parents=True, exist_ok=True)
         with CodeVerifier(**verifier_options(args)) as verifier:
             found = audit_policy(

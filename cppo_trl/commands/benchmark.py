@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from cppo_trl.benchmarks import BENCHMARKS, BenchmarkError, BenchmarkProblems, load_benchmark
+from cppo_trl.errors import first_line
 from cppo_trl.problems import Problem, ProblemError, read_rows
 from cppo_trl.verifier import CodeVerifier, SandboxError, Status, Verdict
 
-from .outcome import CommandError, first_line
+from .outcome import CommandError
 from .shared_options import loading_options, verifier_options
 
 

@@ -14,11 +14,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from cppo_trl.errors import first_line
 from cppo_trl.evaluation.comparison import Cell, compare
 from cppo_trl.evaluation.directory import EvaluationDirectory
 from cppo_trl.evaluation.summary import LEVEL
 
-from .outcome import CommandError, first_line
+from .outcome import CommandError
 
 
 def compare_directories(

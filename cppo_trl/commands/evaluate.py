@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 from torch import OutOfMemoryError
 
+from cppo_trl.errors import first_line
 from cppo_trl.evaluation.config import ConfigError, EvaluationConfig
 from cppo_trl.evaluation.directory import EvaluationDirectory
 from cppo_trl.evaluation.evaluate import NoVerdicts, evaluate
@@ -27,7 +28,7 @@ from cppo_trl.evaluation.report import write_report
 from cppo_trl.evaluation.results import BenchmarkResult, Evaluation
 from cppo_trl.verifier import SandboxError
 
-from .outcome import CommandError, first_line
+from .outcome import CommandError
 from .shared_options import loading_options
 
 _FIELDS = [item.name for item in fields(EvaluationConfig)]

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cppo_trl.errors import first_line
 from cppo_trl.judges import EndpointError, EndpointJudge, Judge, StrategyTuple
 from cppo_trl.judges.labels import (
     Label,
@@ -30,7 +31,7 @@ from cppo_trl.judges.labels import (
 )
 from cppo_trl.problems import Problem, read_problems
 
-from .outcome import CommandError, first_line
+from .outcome import CommandError
 
 
 def label_plans(

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import argparse
 
-from .outcome import CommandError, first_line
+from cppo_trl.errors import first_line
+
+from .outcome import CommandError
 
 
 def run(args: argparse.Namespace) -> int:

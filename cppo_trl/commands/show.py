@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .outcome import CommandError, first_line
+from cppo_trl.errors import first_line
+
+from .outcome import CommandError
 
 if TYPE_CHECKING:
     from rich.console import Console

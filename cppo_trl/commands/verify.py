@@ -21,10 +21,11 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, TextIO
 
+from cppo_trl.errors import first_line
 from cppo_trl.problems import Problem, ProblemError, read_rows, validate_rows
 from cppo_trl.verifier import CodeVerifier, SandboxError, Status, Verdict
 
-from .outcome import CommandError, first_line
+from .outcome import CommandError
 from .shared_options import verifier_options
 
 

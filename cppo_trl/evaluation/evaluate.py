@@ -52,7 +52,7 @@ def evaluate(
 
     Args:
         config: the settings.
-        speaker: answers as `roles.BASE` and as the adapters that `setups.resolve` names, by any
+        speaker: answers as `routing.BASE` and as the adapters that `setups.resolve` names, by any
             generation backend; None loads the model with `transformers`.
         command: what the report says it was made by.
         progress: shows what is loaded and a bar for each method.

@@ -13,6 +13,7 @@ from peft import LoraConfig
 from transformers import BitsAndBytesConfig, PreTrainedTokenizerBase
 from transformers.utils import has_file
 
+from cppo_trl.errors import first_line
 from cppo_trl.generation import Sampling, Speaker
 from cppo_trl.methods import METHODS, NamedMethod, Setup, Templates
 from cppo_trl.policy import POLICY_FILE, load_speaker, read_policy_config
@@ -161,7 +162,7 @@ def load_speaker_of(config: EvaluationConfig, resolved: Resolved) -> Speaker:
             **{key: value for key, value in kwargs.items() if value is not None},
         )
     except (OSError, ValueError) as error:
-        raise ConfigError(f"model {resolved.model!r}: {_first_line(error)}") from error
+        raise ConfigError(f"model {resolved.model!r}: {first_line(error)}") from error
 
 
 def setups_of(config: EvaluationConfig, resolved: Resolved, speaker: Speaker) -> list[Setup]:
@@ -218,7 +219,7 @@ def _saved(role: str, sources: Sequence[str]) -> tuple[dict[str, Any] | None, st
             adapter = LoraConfig.from_pretrained(path, subfolder=subfolder)
             policy = read_policy_config(source) if has_file(source, POLICY_FILE) else None
         except (OSError, ValueError) as error:
-            raise ConfigError(f"adapters {source!r}: {_first_line(error)}") from error
+            raise ConfigError(f"adapters {source!r}: {first_line(error)}") from error
         found.append((policy, adapter.base_model_name_or_path, adapter.revision))
     for source, (policy, _, _) in zip(dict.fromkeys(sources), found, strict=True):
         if policy != found[0][0]:
@@ -227,10 +228,6 @@ def _saved(role: str, sources: Sequence[str]) -> tuple[dict[str, Any] | None, st
                 f"{sources[0]!r}: evaluate them apart"
             )
     return found[0]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _sampling(config: EvaluationConfig, role: str, policy: Mapping[str, Any] | None) -> Sampling:

@@ -10,7 +10,7 @@ from peft import PeftModel
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 from trl.trainer.utils import pad
 
-from cppo_trl.roles import BASE, role_router
+from cppo_trl.routing import BASE, role_router
 
 from .generator import Completion, Sampling
 
@@ -19,7 +19,7 @@ class TransformersGenerator:
     """Generates in batches of prompts of similar length with `model.generate`.
 
     Args:
-        model: a plain model, which speaks as `roles.BASE` only, or one with adapters, whose
+        model: a plain model, which speaks as `routing.BASE` only, or one with adapters, whose
             router is used.
         tokenizer: gives the pad token.
         eos_token_ids: every id that ends a completion.

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cppo_trl.errors import first_line
 from cppo_trl.plans import format_plan
 from cppo_trl.prompts import DEFAULT_JUDGE, check_template
 
@@ -156,11 +158,11 @@ class EndpointJudge(Judge):
                     if error.status_code in (401, 403, 404):
                         raise EndpointError(
                             f"{self._request['model']!r} at {client.base_url}: status "
-                            f"{error.status_code}, {_first_line(error)}"
+                            f"{error.status_code}, {first_line(error)}"
                         ) from None
                     return Judgement(None, f"status {error.status_code}")
                 except APIError as error:  # out of reach, too slow, or no JSON at all
-                    return Judgement(None, _first_line(error))
+                    return Judgement(None, first_line(error))
                 except json.JSONDecodeError as error:
                     why = f"the endpoint sent no JSON ({error})"
                     continue
@@ -194,8 +196,6 @@ def _text(answer: Any) -> str:
 
 
 def _key(api_key: str | None) -> str | None:
-    import os
-
     return api_key or os.environ.get("OPENAI_API_KEY") or "none"
 
 
@@ -203,7 +203,3 @@ def _run(work: Coroutine[Any, Any, Any]) -> Any:
     """Runs it in a thread of its own, since the caller's may have a loop already (notebooks)."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, work).result()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cppo_trl.plans import format_plan
 from cppo_trl.prompts import DEFAULT_VALIDITY, check_template
-from cppo_trl.roles import role_router
+from cppo_trl.routing import role_router
 
 from .judge import Judge, StrategyTuple
 from .judgement import Judgement

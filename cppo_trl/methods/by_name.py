@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, fields
 
 from cppo_trl.generation import Sampling, Speaker
 from cppo_trl.prompts import DEFAULT_PLAN, DEFAULT_SOLVE, Prompts
-from cppo_trl.roles import BASE, PLANNER, SOLVER
+from cppo_trl.roles import PLANNER, SOLVER
 from cppo_trl.rollouts import RolloutPolicy
+from cppo_trl.routing import BASE
 
 from . import plan_and_solve, plan_search
 from .direct import DIRECT_TEMPLATE, LATENT_TEMPLATE, Direct, Latent
@@ -83,7 +84,6 @@ class NamedMethod:
     """A method, made from a setup.
 
     Attributes:
-        description: a few words.
         make: makes it.
         templates: those that it uses.
         plans: whether it plans before it solves.
@@ -91,7 +91,6 @@ class NamedMethod:
         trained: the roles whose trained adapters it needs.
     """
 
-    description: str
     make: Callable[[Setup], Method]
     templates: tuple[str, ...]
     plans: bool = True
@@ -129,7 +128,7 @@ def _plan_search(setup: Setup) -> Method:
     )
 
 
-def _planned(description: str, *trained: str) -> NamedMethod:
+def _planned(*trained: str) -> NamedMethod:
     def make(setup: Setup) -> Method:
         templates = setup.templates
         return PlannedTuple(
@@ -146,24 +145,16 @@ def _planned(description: str, *trained: str) -> NamedMethod:
             )
         )
 
-    return NamedMethod(description, make, ("plan", "solve"), is_tuple=True, trained=trained)
+    return NamedMethod(make, ("plan", "solve"), is_tuple=True, trained=trained)
 
 
 METHODS: Mapping[str, NamedMethod] = {
-    "direct": NamedMethod("K samples from the statement", _direct, ("direct",), plans=False),
-    "latent": NamedMethod(
-        "one sample for each z = 1..K that the prompt names", _latent, ("latent",), plans=False
-    ),
-    "plan-and-solve": NamedMethod(
-        "K times a plan and its program", _plan_and_solve, ("plan_and_solve", "solve")
-    ),
-    "plansearch": NamedMethod(
-        "K plans from combinations of observations",
-        _plan_search,
-        ("observe", "derive", "plan_search", "solve"),
-    ),
-    "untrained-planner": _planned("a tuple: base planner, base solver"),
-    "planner": _planned("a tuple: trained planner, base solver", PLANNER),
-    "solver": _planned("a tuple: base planner, trained solver", SOLVER),
-    "cppo": _planned("a tuple: trained planner, trained solver", PLANNER, SOLVER),
+    "direct": NamedMethod(_direct, ("direct",), plans=False),
+    "latent": NamedMethod(_latent, ("latent",), plans=False),
+    "plan-and-solve": NamedMethod(_plan_and_solve, ("plan_and_solve", "solve")),
+    "plansearch": NamedMethod(_plan_search, ("observe", "derive", "plan_search", "solve")),
+    "untrained-planner": _planned(),
+    "planner": _planned(PLANNER),
+    "solver": _planned(SOLVER),
+    "cppo": _planned(PLANNER, SOLVER),
 }

@@ -19,8 +19,9 @@ from cppo_trl.generation import Sampling, Speaker, TransformersGenerator
 from cppo_trl.plans import normalise_strategy
 from cppo_trl.problems import Problem
 from cppo_trl.prompts import Prompts
-from cppo_trl.roles import BASE, SOLVER, add_roles
+from cppo_trl.roles import SOLVER, add_roles
 from cppo_trl.rollouts import RolloutPolicy
+from cppo_trl.routing import BASE
 from cppo_trl.verifier import CodeVerifier
 
 from .base import DIRECT_TEMPLATE, PLAN_TEMPLATE, SOLVE_TEMPLATE
