@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import get_args
+from typing import Any, get_args
 
 from trl import GRPOConfig
 
@@ -72,6 +73,17 @@ _UNSUPPORTED = (
     ("multi_objective_aggregation", "sum_then_normalize", "choose `planner_reward` instead"),
     ("cast_lm_head_to_fp32", False, "load the base in float32 instead"),
 )
+
+
+def refuse_out_of_range(config: Any, names: Iterable[str]) -> None:
+    """Refuses the first of the fields that is no number of its range, as `ValueError`."""
+    for name in names:
+        kind, fits, allowed = _RANGES[name]
+        value = getattr(config, name)
+        if value is None and name in _OPTIONAL:
+            continue
+        if isinstance(value, bool) or not isinstance(value, kind) or not fits(value):
+            raise ValueError(f"{name}={value!r} is out of range; allowed: {allowed}.")
 
 
 @dataclass
@@ -202,7 +214,7 @@ class CPPOConfig(GRPOConfig):
     )
 
     def __post_init__(self) -> None:
-        self._refuse_out_of_range()
+        refuse_out_of_range(self, _RANGES)
         self._refuse_partial_groups()
         super().__post_init__()
         self._refuse_unknown_choices()
@@ -280,15 +292,6 @@ class CPPOConfig(GRPOConfig):
                 f"of the {group} tuples of a problem ({groups}={group}); use "
                 f"{field}={allowed}."
             )
-
-    def _refuse_out_of_range(self) -> None:
-        """Refuses the first field that is no number of its range."""
-        for name, (kind, fits, allowed) in _RANGES.items():
-            value = getattr(self, name)
-            if value is None and name in _OPTIONAL:
-                continue
-            if isinstance(value, bool) or not isinstance(value, kind) or not fits(value):
-                raise ValueError(f"{name}={value!r} is out of range; allowed: {allowed}.")
 
     def _refuse_unknown_choices(self) -> None:
         for name, choices in _CHOICES.items():

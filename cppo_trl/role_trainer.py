@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Iterator, Mapping, Sized
-from contextlib import contextmanager
+from collections.abc import Mapping, Sized
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,40 +12,25 @@ import torch
 from accelerate.utils import set_seed
 from peft import LoraConfig, PeftModel
 from torch.utils.data import DataLoader
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    BitsAndBytesConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    ProcessorMixin,
-)
+from transformers import BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.distributed.fsdp import is_fsdp_enabled
 from transformers.integrations import is_deepspeed_zero3_enabled
-from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_utils import EvalLoopOutput
 from trl import GRPOTrainer
 from trl.models.utils import disable_gradient_checkpointing
-from trl.trainer.utils import create_model_from_path, get_config_model_id
 
 from .batches import Row, collate
 from .callbacks import StillWeightsCallback
 from .cppo_config import CPPOConfig
-from .roles import (
-    PLANNER,
-    add_references,
-    add_roles,
-    load_role_weights,
-    make_trainable,
-    role_parameters,
-    save_roles,
-)
+from .role_checkpoints import RoleCheckpoints
+from .role_model import load_with_roles, replaced
+from .roles import PLANNER, add_references, make_trainable, role_parameters
 from .routing import role_router
 from .temperatures import RoleTemperatures
 from .training_data import EpochOrder
 
 
-class RoleTrainer(GRPOTrainer):
+class RoleTrainer(RoleCheckpoints, GRPOTrainer):
     """Trains two routed LoRA adapters where [`GRPOTrainer`] trains one.
 
     What changes: the adapters are added, frozen, optimised, saved and resumed together; each role
@@ -77,38 +60,23 @@ class RoleTrainer(GRPOTrainer):
         quantization_config: BitsAndBytesConfig | None = None,
         **kwargs: Any,
     ):
-        if isinstance(processing_class, ProcessorMixin):
-            raise TypeError(
-                f"`processing_class` is a {type(processing_class).__name__}, but CPPO is for text; "
-                "give its tokenizer."
-            )
         _refuse_sharding(args)
         set_seed(args.seed)  # the adapters are drawn below
         # With a KL term, GRPOTrainer would look for an adapter called "default".
         hidden: dict[str, Any] = {"beta": 0.0}
-        revision = None
         if isinstance(model, str):
             hidden["model_init_kwargs"] = None  # used here; it would say that they are ignored
-            revision = (args.model_init_kwargs or {}).get("revision")
-            # The text model alone: the vision tower of a checkpoint that can see would get adapters
-            # without gradient.
-            model = create_model_from_path(
-                model, AutoModelForCausalLM, **_model_kwargs(args, quantization_config)
-            )
-            quantization_config = None
-        model = add_roles(model, peft_config, adapters, revision)
-        if processing_class is None:
-            processing_class = AutoTokenizer.from_pretrained(
-                get_config_model_id(model.config),
-                revision=revision or "main",
-                padding_side="left",
-                trust_remote_code=args.trust_remote_code,
-            )
+            ignored = None
+        else:
+            ignored = quantization_config  # so that it says so
+        model, processing_class = load_with_roles(
+            model, args, processing_class, peft_config, adapters, quantization_config
+        )
         if args.ddp_find_unused_parameters is None:
             args.ddp_find_unused_parameters = False  # every micro-batch has rows of every role
         # GRPOTrainer rounds what is trainable on a quantized base to bf16: nothing is, until below.
         make_trainable(model, ())
-        with _replaced(args, hidden):
+        with replaced(args, hidden):
             super().__init__(
                 model,
                 reward_funcs,
@@ -116,7 +84,7 @@ class RoleTrainer(GRPOTrainer):
                 train_dataset,
                 eval_dataset,
                 processing_class,
-                quantization_config=quantization_config,
+                quantization_config=ignored,
                 **kwargs,
             )
         self.beta = args.beta
@@ -229,25 +197,6 @@ class RoleTrainer(GRPOTrainer):
                     logs["learning_rate/planner"] = group["lr"]
         super().log(logs, start_time)
 
-    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
-        output_dir = output_dir or self.args.output_dir
-        save_roles(self.model, output_dir)
-        self.processing_class.save_pretrained(output_dir)
-        torch.save(self.args, os.path.join(output_dir, TRAINING_ARGS_NAME))
-
-    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        if self.is_world_process_zero():
-            self._save()  # Trainer takes only the adapter in a checkpoint's root to output_dir
-        super()._push_from_checkpoint(checkpoint_folder)
-
-    def _load_from_checkpoint(
-        self, resume_from_checkpoint: str, model: torch.nn.Module | None = None
-    ) -> None:
-        load_role_weights(self.model, resume_from_checkpoint)
-
-    def _load_best_model(self) -> None:
-        load_role_weights(self.model, self.state.best_model_checkpoint)
-
     def _save_rng_state(self, output_dir: str) -> None:
         """Saves the random state, and a rollout that is not used up yet for a resumed run."""
         super()._save_rng_state(output_dir)
@@ -284,25 +233,3 @@ def _refuse_sharding(args: CPPOConfig) -> None:
             "and only the adapters have optimizer states. Launch with DDP or DeepSpeed ZeRO-2, and "
             "quantize a base that does not fit (`quantization_config`, load_in_4bit in the recipe)."
         )
-
-
-@contextmanager
-def _replaced(args: CPPOConfig, values: Mapping[str, Any]) -> Iterator[None]:
-    """Gives fields other values within the block."""
-    given = {name: getattr(args, name) for name in values}
-    vars(args).update(values)
-    try:
-        yield
-    finally:
-        vars(args).update(given)
-
-
-def _model_kwargs(
-    args: CPPOConfig, quantization_config: BitsAndBytesConfig | None
-) -> dict[str, Any]:
-    kwargs = {"trust_remote_code": args.trust_remote_code, **(args.model_init_kwargs or {})}
-    if quantization_config is not None:
-        kwargs["quantization_config"] = quantization_config
-    if args.distributed_state.distributed_type in ("MULTI_GPU", "DEEPSPEED"):
-        kwargs["device_map"] = None
-    return kwargs

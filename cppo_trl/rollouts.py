@@ -8,10 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .generation import Message, Sampling, Speaker, Turn
-from .plans import parse_plan
+from .plans import format_plan, parse_plan
 from .problems import Problem
 from .prompts import Prompts
 from .roles import PLANNER, SOLVER
+
+# The planner never thinks (METHOD: section 4).
+_TEMPLATE_KWARGS = {PLANNER: {"enable_thinking": False}, SOLVER: {}}
 
 
 @dataclass
@@ -84,7 +87,17 @@ class RolloutPolicy:
             count = self.num_strategies * attempts_per_strategy
             rollout.attempts = [next(turns) for _ in range(count)]
 
+    def plan_tokens(
+        self, problem: Problem, strategies: Sequence[str]
+    ) -> tuple[list[int], list[int]]:
+        """A tuple as the planner would have written it: the tokens of its prompt and its plan."""
+        messages = self.prompts.plan_messages(problem, self.num_strategies)
+        (prompt_ids,) = self.speaker.encode([messages], **_TEMPLATE_KWARGS[PLANNER])
+        tokenizer = self.speaker.tokenizer
+        plan_ids = tokenizer(format_plan(strategies), add_special_tokens=False)["input_ids"]
+        return prompt_ids, [*plan_ids, tokenizer.eos_token_id]
+
     def _answer(self, role: str, messages: list[list[Message]]) -> list[Turn]:
-        # The planner never thinks (METHOD: section 4).
-        own = {"enable_thinking": False} if role == PLANNER else {}
-        return self.speaker.answer(messages, self.adapters[role], self.sampling[role], **own)
+        return self.speaker.answer(
+            messages, self.adapters[role], self.sampling[role], **_TEMPLATE_KWARGS[role]
+        )

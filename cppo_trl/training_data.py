@@ -1,23 +1,78 @@
-"""The problems of a training run: checked before anything expensive starts, and read back row by
-row.
+"""The problems of a training run: loaded, checked before anything expensive starts, and read back
+row by row.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, IterableDataset
+from datasets import Dataset, IterableDataset, load_dataset
 from torch.utils.data import Sampler
 from trl.trainer.utils import RepeatSampler
 
+from .benchmarks import (
+    BENCHMARKS,
+    BenchmarkError,
+    HubUnreachable,
+    Selection,
+    find_overlap,
+)
 from .problems import (
     Problem,
     ProblemError,
     problems_from_dataset,
     problems_to_dataset,
+    read_problems,
     validate_problems,
 )
+
+
+class DataError(ValueError):
+    """Problems that a stage cannot use; the message says which, and what to do."""
+
+
+def load_problems(source: str) -> list[Problem]:
+    """Loads problems of a JSONL file, of a benchmark ("apps:train", "apps:train=FOLDER") or of a
+    data set on the Hub with the columns of `Problem.to_dict` (its split "train").
+
+    Raises:
+        DataError: a benchmark that cannot be loaded.
+        ProblemError: a row that is no problem.
+        OSError: a file that cannot be read.
+    """
+    if source.partition("=")[0].partition(":")[0] in BENCHMARKS:
+        try:
+            problems = Selection.of({"name": source, "on_bad_row": "skip"}).load()
+        except (BenchmarkError, HubUnreachable) as error:
+            raise DataError(f"{source}: {error}") from error
+        print(problems.describe())
+        return problems
+    if Path(source).suffix == ".jsonl":
+        return read_problems(source)
+    return problems_from_dataset(load_dataset(source, split="train"))
+
+
+def refuse_overlap(train: Sequence[Problem], sources: Mapping[str, Sequence[Problem]]) -> None:
+    """Refuses evaluation problems that are among the training problems.
+
+    Args:
+        train: the training problems.
+        sources: the evaluation problems, by where they come from.
+
+    Raises:
+        DataError: there are some; it names five.
+    """
+    for source, evaluation in sources.items():
+        if found := find_overlap(train, evaluation):
+            pairs = [f"{pair.evaluation_id} is {pair.train_id} ({pair.reason})" for pair in found]
+            shown = "; ".join(pairs[:5]) + ("; ..." if len(pairs) > 5 else "")
+            raise DataError(
+                f"{len(found)} problems of {source} are among the training problems: {shown}. "
+                "Leave them out of one of the two, or train on them nevertheless with "
+                "--allow_overlap true"
+            )
 
 
 def as_dataset(data: Any, name: str) -> Any:

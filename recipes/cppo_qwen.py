@@ -19,16 +19,11 @@ from pathlib import Path
 from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
 
 from cppo_trl import CodeVerifier, CPPOConfig, CPPOTrainer, Problem, RuleJudge
-from cppo_trl.benchmarks import (
-    BENCHMARKS,
-    BenchmarkError,
-    HubUnreachable,
-    Selection,
-    find_overlap,
-)
+from cppo_trl.audit import audit_policy, markdown, write_audit
 from cppo_trl.judges import Judge, JudgeChain
 from cppo_trl.judges.saved import AdapterJudge, RejectedJudge
-from cppo_trl.problems import problems_from_dataset, read_problems
+from cppo_trl.role_model import model_init_kwargs
+from cppo_trl.training_data import DataError, load_problems, refuse_overlap
 
 DEFAULT_CONFIG = Path(__file__).parent / "configs" / "qwen3.5-4b-base" / "cppo.yaml"
 
@@ -75,6 +70,17 @@ class RecipeArguments:
     allow_rejected_judge: bool = field(
         default=False, metadata={"help": "Use a judge that its rule of acceptance rejected."}
     )
+    audit_problems: int = field(
+        default=64,
+        metadata={
+            "help": "Training problems that the rewards are audited on before the first step, "
+            "which stops on no-go; 0 audits nothing. A resumed run and the warm-up "
+            "(planner_reward='judge') are not audited."
+        },
+    )
+    ignore_no_go: bool = field(
+        default=False, metadata={"help": "Train even if the audit says that it is no use."}
+    )
     judge_max_words: int = field(default=45, metadata={"help": "Longest strategy, in words."})
     judge_check: str | None = field(
         default=None,
@@ -98,34 +104,6 @@ class RecipeArguments:
     )
 
 
-def load_problems(source: str) -> list[Problem]:
-    """Loads problems from a JSONL file, of a benchmark or from the Hub."""
-    if source.partition("=")[0].partition(":")[0] in BENCHMARKS:
-        try:
-            problems = Selection.of({"name": source, "on_bad_row": "skip"}).load()
-        except (BenchmarkError, HubUnreachable) as error:
-            raise SystemExit(f"{source}: {error}") from error
-        print(problems.describe())
-        return problems
-    if Path(source).suffix == ".jsonl":
-        return read_problems(source)
-    from datasets import load_dataset
-
-    return problems_from_dataset(load_dataset(source, split="train"))
-
-
-def refuse_overlap(train: Sequence[Problem], evaluation: Sequence[Problem], source: str) -> None:
-    """Stops where an evaluation problem is among the training problems."""
-    found = find_overlap(train, evaluation)
-    if found:
-        pairs = [f"{pair.evaluation_id} is {pair.train_id} ({pair.reason})" for pair in found]
-        shown = "; ".join(pairs[:5]) + ("; ..." if len(pairs) > 5 else "")
-        raise SystemExit(
-            f"{len(found)} problems of {source} are among the training problems: {shown}. Leave "
-            "them out of one of the two, or train on them nevertheless with --allow_overlap true"
-        )
-
-
 def import_function(path: str) -> Callable:
     """Imports `package.module.function`."""
     module, _, name = path.rpartition(".")
@@ -142,14 +120,16 @@ def main(recipe: RecipeArguments, args: CPPOConfig, model: ModelConfig) -> None:
         raise SystemExit(
             "eval_problems is given, but eval_strategy='no' never evaluates; use 'steps' or 'epoch'"
         )
-    train = load_problems(recipe.problems)
-    evaluation = load_problems(recipe.eval_problems) if recipe.eval_problems else None
-    if not recipe.allow_overlap:
-        held_out = {source: load_problems(source) for source in recipe.held_out}
-        if evaluation:
-            held_out[recipe.eval_problems] = evaluation
-        for source, problems in held_out.items():
-            refuse_overlap(train, problems, source)
+    try:
+        train = load_problems(recipe.problems)
+        evaluation = load_problems(recipe.eval_problems) if recipe.eval_problems else None
+        if not recipe.allow_overlap:
+            held_out = {source: load_problems(source) for source in recipe.held_out}
+            if evaluation:
+                held_out[recipe.eval_problems] = evaluation
+            refuse_overlap(train, held_out)
+    except DataError as error:
+        raise SystemExit(str(error)) from error
     judge: Judge = RuleJudge(
         max_words=recipe.judge_max_words,
         check=import_function(recipe.judge_check) if recipe.judge_check else None,
@@ -161,11 +141,7 @@ def main(recipe: RecipeArguments, args: CPPOConfig, model: ModelConfig) -> None:
             raise SystemExit(f"judge={recipe.judge!r}: {error}") from error
         judge = JudgeChain(judge, learned)
     given = {"planner": recipe.planner_adapter, "solver": recipe.solver_adapter}
-    args.model_init_kwargs = {
-        "revision": model.model_revision,
-        "attn_implementation": model.attn_implementation,
-        "dtype": model.dtype,
-    } | (args.model_init_kwargs or {})
+    args.model_init_kwargs = model_init_kwargs(model, args.model_init_kwargs)
     with CodeVerifier(
         workers=recipe.verifier_workers,
         time_limit=recipe.time_limit,
@@ -183,11 +159,45 @@ def main(recipe: RecipeArguments, args: CPPOConfig, model: ModelConfig) -> None:
             quantization_config=get_quantization_config(model),
             adapters={role: source for role, source in given.items() if source},
         )
+        if recipe.audit_problems and not args.resume_from_checkpoint:
+            stop_on_no_go(trainer, recipe, train, judge, verifier)
         trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
         trainer.save_model()
         trainer.save_state()
         if args.push_to_hub:
             trainer.push_to_hub()
+
+
+def stop_on_no_go(
+    trainer: CPPOTrainer,
+    recipe: RecipeArguments,
+    problems: Sequence[Problem],
+    judge: Judge,
+    verifier: CodeVerifier,
+) -> None:
+    """Audits the rewards of the policy that the training starts from, and stops on no-go."""
+    args = trainer.args
+    if args.planner_reward == "judge":
+        return
+    found = audit_policy(
+        trainer.rollout_policy,
+        problems,
+        judge,
+        verifier,
+        args.num_generations,
+        args.seed,
+        limit=recipe.audit_problems,
+        planner_reward=args.planner_reward,
+    )
+    if trainer.accelerator.is_main_process:
+        facts = {"problems": recipe.problems, "seed": args.seed}
+        write_audit(args.output_dir, found, facts)
+        print(markdown(found, facts), flush=True)
+    if not found.is_go and not recipe.ignore_no_go:
+        raise SystemExit(
+            "The audit says no-go: see above what to do, or train nevertheless with "
+            "--ignore_no_go true"
+        )
 
 
 def parse_arguments(argv: Sequence[str]) -> tuple[RecipeArguments, CPPOConfig, ModelConfig]:

@@ -43,8 +43,7 @@ from transformers.utils.logging import disable_progress_bar
 
 import cppo_trl
 from cppo_trl import CodeVerifier, load_policy
-from cppo_trl.benchmarks.coordination_gap import NUM_READINGS, make_problems
-from cppo_trl.benchmarks.coordination_gap.base import BaseSettings, train_base
+from cppo_trl.benchmarks.coordination_gap.base import BaseSettings
 from cppo_trl.benchmarks.coordination_gap.measure import (
     Measurement,
     measure_direct,
@@ -52,14 +51,15 @@ from cppo_trl.benchmarks.coordination_gap.measure import (
     untrained_policy,
 )
 from cppo_trl.benchmarks.coordination_gap.plot import training_curve
+from cppo_trl.benchmarks.coordination_gap.prepare import prepare_base, prepare_problems
 from cppo_trl.benchmarks.coordination_gap.report import conclusion, save_report, terminal_table
 from cppo_trl.benchmarks.coordination_gap.results import Result
-from cppo_trl.problems import read_problems, write_problems
+from cppo_trl.pipeline.process import CommandFailed, duration, run_with_bar, say_command
+from cppo_trl.problems import read_problems
 from cppo_trl.roles import PLANNER, SOLVER
 
 RECIPES = Path(os.path.relpath(Path(__file__).parent))
 CONFIG = RECIPES / "configs" / "coordination_gap_cpu.yaml"
-SPLIT_SIZES = {"train": 768, "development": 256, "held_out": 256}  # all there are
 TUPLES = 2  # times that a held-out problem is attempted
 # The curve of the plot. A training batch cannot show it where tuples that the judge rejects are not
 # solved: their pass@K stays unknown.
@@ -78,8 +78,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args.output.mkdir(parents=True, exist_ok=True)
 
     console.rule("1. Problems and a tiny base")
-    problems = prepare_problems(args.output, args.num_problems)
-    settings, base = prepare_base(args.output, args.base_steps)
+    problems = prepare_problems(args.output, args.num_problems, console)
+    settings, base = prepare_base(args.output, args.base_steps, console)
 
     console.rule("2. Coordinated Pass@K Policy Optimization")
     runs = {
@@ -101,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     console.rule("5. One problem, with the saved adapters in a new process")
     show = ["show", "--policy", str(runs[0]), "--problems", str(problems["held_out"])]
-    say_command(["cppo-trl", *show, "--index", "0"])
+    say_command(console, ["cppo-trl", *show, "--index", "0"])
     subprocess.run([sys.executable, "-m", "cppo_trl.cli", *show, "--index", "0"], check=True)
     console.print(f"Done in {duration(time.perf_counter() - started)}.")
 
@@ -125,30 +125,6 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[argparse.Namespace, lis
     if args.seeds < 1:
         parser.error(f"--seeds is {args.seeds}; it must be 1 or more")
     return args, recipe_args
-
-
-def prepare_problems(output: Path, most: int | None) -> dict[str, Path]:
-    """Writes the problems of each split; returns the files."""
-    paths = {}
-    for split, size in SPLIT_SIZES.items():
-        paths[split] = output / f"{split}.jsonl"
-        problems = make_problems(min(size, most or size), seed=0, split=split)
-        write_problems(problems, paths[split])
-        console.print(f"{len(problems)} problems in {paths[split]}")
-    console.print(
-        f'Such as: "{problems[0].statement}" That has {NUM_READINGS} readings, and nothing tells '
-        "which one the tests accept.",
-        highlight=False,
-    )
-    return paths
-
-
-def prepare_base(output: Path, steps: int | None) -> tuple[BaseSettings, Path]:
-    """Trains the base, or finds it; returns its settings and its checkpoint."""
-    settings = BaseSettings() if steps is None else BaseSettings(steps=steps)
-    base = train_base((output / "base").resolve(), settings)
-    console.print(f"The base is in {output / 'base'}")
-    return settings, base
 
 
 def train_policy(
@@ -181,9 +157,14 @@ def train_policy(
     run.mkdir(parents=True, exist_ok=True)
     log = run / "train.log"
     console.print(f"Training with seed {seed}; the metrics of every step go to {log}")
-    say_command(command)
+    say_command(console, command)
     started = time.perf_counter()
-    run_with_bar([sys.executable, "-m", "accelerate.commands.accelerate_cli", *command[1:]], log)
+    launched = [sys.executable, "-m", "accelerate.commands.accelerate_cli", *command[1:]]
+    log.unlink(missing_ok=True)
+    try:
+        run_with_bar(launched, log, console)
+    except CommandFailed as error:
+        raise SystemExit(f"The training failed.\n{error}") from error
     console.print(f"Trained in {duration(time.perf_counter() - started)}: {run}")
     marker.write_text(json.dumps({"digest": digest}))  # last: a marked run is complete
     return run
@@ -194,29 +175,6 @@ def sources() -> list[Path]:
     package = Path(cppo_trl.__file__).parent
     recipe = [RECIPES / "cppo_qwen.py", RECIPES / "accelerate" / "cpu.yaml"]
     return [*sorted(package.rglob("*.py")), *recipe]
-
-
-def run_with_bar(command: Sequence[str], log: Path) -> None:
-    """Runs a command, shows its standard error, which has the progress bar, and logs all it says.
-
-    Raises:
-        SystemExit: it failed; with the end of its log.
-    """
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": str(console.width - 1)}
-    with (
-        log.open("wb", buffering=0) as kept,
-        subprocess.Popen(
-            command, stdout=kept, stderr=subprocess.PIPE, bufsize=0, env=environment
-        ) as process,
-    ):
-        while shown := process.stderr.read(4096):
-            kept.write(shown)
-            sys.stderr.buffer.write(shown)
-            sys.stderr.flush()
-    if process.returncode:
-        end = log.read_text(errors="replace").splitlines()[-30:]
-        said = f"The training ended with status {process.returncode}; its log is {log}."
-        raise SystemExit("\n".join([*end, said]))
 
 
 def measure(base: Path, runs: dict[int, Path], problems: Path) -> list[Result]:
@@ -243,14 +201,6 @@ def measure(base: Path, runs: dict[int, Path], problems: Path) -> list[Result]:
                 add(f"CPPO seed {seed}", after[-1:])
         add("CPPO after" + (f", {len(runs)} seeds" if len(runs) > 1 else ""), after)
     return results
-
-
-def say_command(command: Sequence[str]) -> None:
-    console.print(f"$ {shlex.join(command)}", style="dim", highlight=False, markup=False)
-
-
-def duration(seconds: float) -> str:
-    return f"{int(seconds) // 60} min {int(seconds) % 60} s"
 
 
 if __name__ == "__main__":

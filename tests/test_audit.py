@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cppo_trl import CodeVerifier, Prompts, RuleJudge
-from cppo_trl.audit import audit, markdown
+from cppo_trl.audit import audit, audit_policy, markdown
 from cppo_trl.cli import main
-from cppo_trl.commands.audit import audit_policy
 from cppo_trl.generation import Sampling, Speaker
 from cppo_trl.judges import Judge, Judgement
 from cppo_trl.problems import read_problems

@@ -55,6 +55,20 @@ class Speaker:
         """
         if not conversations:
             return []
+        prompt_ids = self.encode(conversations, **chat_template_kwargs)
+        completions = self.generator.generate(prompt_ids, adapter, sampling)
+        texts = self.tokenizer.batch_decode(
+            [completion.token_ids for completion in completions], skip_special_tokens=True
+        )
+        rows = zip(conversations, prompt_ids, completions, texts, strict=True)
+        return [Turn(*row) for row in rows]
+
+    def encode(
+        self, conversations: Sequence[list[Message]], **chat_template_kwargs: Any
+    ) -> list[list[int]]:
+        """The tokens that each conversation's answer begins after; `chat_template_kwargs` as for
+        `answer`.
+        """
         kwargs = self.chat_template_kwargs | chat_template_kwargs
         encoded: dict[str, list[int]] = {}  # the M plans of a problem share one prompt
         prompt_ids = []
@@ -63,12 +77,7 @@ class Speaker:
             if text not in encoded:
                 encoded[text] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
             prompt_ids.append(encoded[text])
-        completions = self.generator.generate(prompt_ids, adapter, sampling)
-        texts = self.tokenizer.batch_decode(
-            [completion.token_ids for completion in completions], skip_special_tokens=True
-        )
-        rows = zip(conversations, prompt_ids, completions, texts, strict=True)
-        return [Turn(*row) for row in rows]
+        return prompt_ids
 
     def _render(self, messages: list[Message], kwargs: dict[str, Any]) -> str:
         if self.tokenizer.chat_template is None:  # a base model continues the plain text

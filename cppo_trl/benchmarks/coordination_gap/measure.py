@@ -92,6 +92,11 @@ class Measurement:
         return _mean([_different(tried.strategies) for tried in self._planned])
 
     @property
+    def duplicates(self) -> float:
+        """Share of the plans that parse in which a strategy is repeated; NaN without such plans."""
+        return _mean([_different(t.strategies) < len(t.strategies) for t in self._planned])
+
+    @property
     def admissible(self) -> float:
         """Share of the strategies that are readings of their problem; NaN without strategies."""
         return _mean([belongs(problem, [s]) is None for problem, s, _ in self._attempted])

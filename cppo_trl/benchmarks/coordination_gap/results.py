@@ -34,6 +34,8 @@ class Result:
         pass_1, pass_k: pass@1 and pass@K over problems, and over seeds where there are several.
         distinct: different strategies in a plan; None for attempts without a plan.
         admissible: share of the strategies that are readings of their problem; None likewise.
+        duplicates: share of the plans in which a strategy is repeated; None likewise.
+        parsed: share of the plans that parse; 0 for attempts without a plan.
         attempts: used up for a problem.
         tokens: decoded for a problem's attempts, the plan's included; mean.
     """
@@ -43,6 +45,8 @@ class Result:
     pass_k: Interval
     distinct: float | None
     admissible: float | None
+    duplicates: float | None
+    parsed: float
     attempts: int
     tokens: float
 
@@ -57,6 +61,8 @@ class Result:
             _interval(measurements, attempts),
             float(np.mean([m.distinct for m in planned])) if planned else None,
             float(np.mean([m.admissible for m in planned])) if planned else None,
+            float(np.mean([m.duplicates for m in planned])) if planned else None,
+            float(np.mean([m.parse_rate for m in measurements])),
             attempts,
             float(np.mean([m.tokens for m in measurements])),
         )

@@ -1,4 +1,4 @@
-"""The reward-density audit: is there anything to learn from yet? (arXiv 2605.27000, stage 4)
+"""The five criteria of the reward-density audit (arXiv 2605.27000, stage 4).
 
 The planner's reward is a product, so it is sparse, and training on rewards that are all zero does
 nothing. Before joint training the policy draws tuples for a sample of problems, without an update,
@@ -7,7 +7,6 @@ and all five criteria have to hold.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -167,28 +166,3 @@ def _share(hits: np.ndarray, of: np.ndarray | None = None) -> tuple[float, float
     shares_R = (drawn_RP @ hits_P)[totals_R > 0] / totals_R[totals_R > 0]
     low, high = np.quantile(shares_R, [0.025, 0.975])
     return float(hits_P.sum() / of_P.sum()), float(low), float(high)
-
-
-def markdown(found: Audit, facts: Mapping[str, Any]) -> str:
-    """The report: a table, the advice for what is not met, and what was audited."""
-    answer = "Go" if found.is_go else "No-go"
-    size = f"{found.problems} problems, {found.tuples} tuples each"
-    lines = [
-        "# Reward-density audit",
-        "",
-        f"**{answer}**: {size}, {found.unknown} of unknown reward.",
-        "",
-        "| | share (95 %) | required | |",
-        "|---|---:|---:|---|",
-    ]
-    for one in found.criteria:
-        sure = "" if one.is_sure else " (its interval allows the opposite)"
-        lines.append(
-            f"| {one.name} | {one.value:.1%} ({one.low:.1%}–{one.high:.1%}) | {one.required} | "
-            f"{'met' if one.is_met else 'NOT met'}{sure} |"
-        )
-    failed = [one for one in found.criteria if not one.is_met]
-    if failed:
-        lines += ["", "What to do:", "", *(f"- {one.name}: {one.advice}" for one in failed)]
-    lines += ["", *(f"- {name}: {value}" for name, value in facts.items())]
-    return "\n".join(lines) + "\n"

@@ -1,0 +1,310 @@
+"""The stages of a pipeline as commands that a person could give one by one.
+
+Nothing is run here, and nothing is read: what a stage does is decided by the settings alone.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .config import PipelineConfig, PipelineError
+
+PROBLEMS = "problems.jsonl"  # of the run: what all its stages read
+GOLD = "gold.jsonl"
+_CPPO_TRL = (sys.executable, "-m", "cppo_trl.cli")
+# Settings of `policy` that `cppo-trl judge train` has as options.
+_JUDGE_POLICY = ("lora_r", "lora_alpha", "dtype", "use_cpu", "load_in_4bit")
+_PLANS = ("problems", "draws", "labels")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command of a stage.
+
+    Attributes:
+        command: the program and its arguments.
+        trains: whether it can go on from a checkpoint, with `--resume_from_checkpoint`.
+        refused: what exit status 1 means, where that is an answer and no failure.
+    """
+
+    command: tuple[str, ...]
+    trains: bool = False
+    refused: str | None = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one stage runs.
+
+    Attributes:
+        name: of the stage, and of its folder.
+        steps: one after the other.
+        files: what is written before, by path.
+        results: what has to be there after.
+        inputs: the stages that it builds on, and files from elsewhere.
+    """
+
+    name: str
+    steps: tuple[Step, ...]
+    files: Mapping[Path, Mapping[str, Any]] = field(default_factory=dict)
+    results: tuple[Path, ...] = ()
+    inputs: tuple[str | Path, ...] = ()
+
+
+def stages_of(config: PipelineConfig, recipes: Path) -> list[Stage]:
+    """The stages that a run has to go through, in their order.
+
+    Args:
+        config: of the run.
+        recipes: the folder of the training scripts.
+
+    Raises:
+        PipelineError: a stage has a setting that the pipeline decides itself.
+    """
+    return _Planned(config, recipes).stages
+
+
+class _Planned:
+    """Keeps what a later stage has to know of the earlier ones: where policy and judge are."""
+
+    def __init__(self, config: PipelineConfig, recipes: Path):
+        self.config = config
+        self.recipes = recipes
+        self.output = Path(config.output)
+        self.problems = self.output / PROBLEMS
+        self.policy: str | None = None
+        self.judge: str | None = None
+        self.made: dict[str, str] = {}  # path -> the stage that makes it
+        self.stages: list[Stage] = []
+        for add in (
+            self._gold,
+            self._sft,
+            self._judge,
+            self._warmup,
+            self._audit,
+            self._cppo,
+            self._evaluation,
+        ):
+            add()
+
+    def _gold(self) -> None:
+        config = self.config
+        if isinstance(config.gold, str):
+            self.gold = config.gold
+            return
+        folder = self.output / "gold"
+        self.gold = str(folder / GOLD)
+        if config.gold is None or not isinstance(config.sft, Mapping):
+            return
+        own = {"num_strategies": config.policy.get("num_strategies", 4), **config.gold}
+        teacher = {**config.teacher, "cache": folder / "answers.db"}
+        command = (
+            *(*_CPPO_TRL, "gold", "model", "--problems", str(self.problems)),
+            *("--output", self.gold, "--seed", str(config.seed)),
+            *_options(teacher | own),
+        )
+        self._add("gold", [Step(command)], [folder / GOLD], [self.problems])
+        self.made[self.gold] = "gold"
+
+    def _sft(self) -> None:
+        config, folder = self.config, self.output / "sft"
+        if isinstance(config.sft, str):
+            self.policy = config.sft
+        if not isinstance(config.sft, Mapping):
+            return
+        settings = self._trained("sft", config.sft, gold=self.gold)
+        self._add(
+            "sft",
+            [self._launched("sft_planner.py", folder)],
+            [folder / "planner", folder / "trainer_state.json"],
+            [self.problems, self.gold],
+            settings,
+        )
+        self._made_policy("sft")
+
+    def _judge(self) -> None:
+        config, folder = self.config, self.output / "judge"
+        if isinstance(config.judge, str):
+            self.judge = config.judge
+        if not isinstance(config.judge, Mapping):
+            return
+        labels = config.judge.get("labels", str(folder / "labels.jsonl"))
+        own = {name: value for name, value in config.judge.items() if name not in _PLANS}
+        shared = {name: config.policy[name] for name in _JUDGE_POLICY if name in config.policy}
+        plans = folder / "plans" / "attempts" / "problems" / "planner.jsonl"
+        steps, files = [], {}
+        if "labels" not in config.judge:
+            asked = {"name": str(self.problems)}
+            if "problems" in config.judge:
+                asked["limit"] = config.judge["problems"]
+            files[folder / "plans.yaml"] = self._evaluated(
+                folder / "plans",
+                {"draws": config.judge.get("draws", 4), "batch_size": 256}
+                | dict(config.evaluation or {})
+                | {"seeds": 1, "methods": ["planner"], "benchmarks": [asked], "baseline": None},
+            )
+            steps.append(Step((*_CPPO_TRL, "eval", "--config", str(folder / "plans.yaml"))))
+            steps.append(
+                Step(
+                    (
+                        *(*_CPPO_TRL, "judge", "label", "--problems", str(self.problems)),
+                        *("--plans", str(plans), "--output", labels, "--corrupt"),
+                        *("--seed", str(config.seed), "--cache", str(folder / "answers.db")),
+                        *_options(config.teacher),
+                    )
+                )
+            )
+            own["plans"] = plans
+        train = (
+            *(*_CPPO_TRL, "judge", "train", "--model", config.model),
+            *("--problems", str(self.problems), "--labels", labels, "--output", str(folder)),
+            *("--seed", str(config.seed), *_options(shared | own)),
+        )
+        steps.append(Step(train, refused="" if config.allow_rejected_judge else _REJECTED))
+        inputs = [self.problems, *([self.policy] if "labels" not in config.judge else [labels])]
+        self._add("judge", steps, [folder / "cppo_judge.json"], inputs, files=files)
+        self.judge = str(folder)
+        self.made[self.judge] = "judge"
+
+    def _warmup(self) -> None:
+        if self.config.warmup is None:
+            return
+        settings = self._rewarded("warmup", {"planner_reward": "judge", **self.config.warmup})
+        self._add_rewarded("warmup", settings)
+
+    def _audit(self) -> None:
+        config, folder = self.config, self.output / "audit"
+        if config.audit is None:
+            return
+        if self.policy is None:
+            raise PipelineError("audit needs a policy: sft or warmup; without both, set it to null")
+        own = {"seed": config.seed, "num_generations": self._num_generations(), **config.audit}
+        if self.judge is not None:
+            own |= {"judge": self.judge}
+            if config.allow_rejected_judge:
+                own |= {"allow_rejected_judge": True}
+        command = (
+            *(*_CPPO_TRL, "audit", "--policy", self.policy, "--base-model", config.model),
+            *("--problems", str(self.problems), "--output", str(folder), *_options(own)),
+        )
+        step = Step(command, refused="" if config.ignore_no_go else _NO_GO)
+        self._add("audit", [step], [folder / "audit.json"], [self.problems, self.policy])
+
+    def _cppo(self) -> None:
+        if self.config.cppo is None:
+            return
+        settings = self._rewarded("cppo", self.config.cppo)
+        if self.config.audit is not None:  # it was audited
+            settings = {"audit_problems": 0, **settings}
+        if self.config.ignore_no_go:
+            settings = {"ignore_no_go": True, **settings}
+        self._add_rewarded("cppo", settings)
+
+    def _evaluation(self) -> None:
+        config, folder = self.config, self.output / "evaluation"
+        if config.evaluation is None:
+            return
+        methods = ["direct", "untrained-planner", "cppo"] if self.policy else ["direct"]
+        settings = self._evaluated(
+            folder, {"methods": methods, "benchmarks": list(config.held_out), **config.evaluation}
+        )
+        path = folder / "config.yaml"
+        step = Step((*_CPPO_TRL, "eval", "--config", str(path)))
+        inputs = [*([self.policy] if self.policy else []), *_files(config.held_out)]
+        self._add("evaluation", [step], [folder / "summary.json"], inputs, files={path: settings})
+
+    def _trained(self, name: str, own: Mapping[str, Any], **given: Any) -> dict[str, Any]:
+        """The settings of a training script; what the pipeline decides may not be among them."""
+        fixed = {
+            "model_name_or_path": self.config.model,
+            "problems": str(self.problems),
+            "output_dir": str(self.output / name),
+            **given,
+        }
+        if taken := sorted(set(own) & set(fixed)):
+            raise PipelineError(f"{name}.{taken[0]} is decided by the pipeline; leave it out")
+        return {"use_peft": True, "seed": self.config.seed, **self.config.policy, **own, **fixed}
+
+    def _rewarded(self, name: str, own: Mapping[str, Any]) -> dict[str, Any]:
+        given: dict[str, Any] = {}
+        if self.policy is not None:
+            given |= {"planner_adapter": self.policy, "solver_adapter": self.policy}
+        if self.judge is not None:
+            given["judge"] = self.judge
+            given["allow_rejected_judge"] = self.config.allow_rejected_judge
+        return self._trained(name, own, **given)
+
+    def _add_rewarded(self, name: str, settings: dict[str, Any]) -> None:
+        folder = self.output / name
+        self._add(
+            name,
+            [self._launched("cppo_qwen.py", folder)],
+            [folder / "planner", folder / "solver", folder / "trainer_state.json"],
+            [self.problems, *(one for one in (self.policy, self.judge) if one)],
+            settings,
+        )
+        self._made_policy(name)
+
+    def _evaluated(self, folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+        shared = ("dtype", "load_in_4bit", "attn_implementation")
+        found = {name: self.config.policy[name] for name in shared if name in self.config.policy}
+        found |= {"model": self.config.model, "seeds": 1}
+        if self.policy is not None:
+            found["adapters"] = [self.policy]
+        return found | dict(settings) | {"output": str(folder)}
+
+    def _num_generations(self) -> int:
+        return int((self.config.cppo or {}).get("num_generations", 8))
+
+    def _launched(self, script: str, folder: Path) -> Step:
+        own = ("--config_file", self.config.accelerate) if self.config.accelerate else ()
+        launch = (sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", *own)
+        config = ("--config", str(folder / "config.yaml"))
+        return Step((*launch, str(self.recipes / script), *config), trains=True)
+
+    def _made_policy(self, name: str) -> None:
+        self.policy = str(self.output / name)
+        self.made[self.policy] = name
+
+    def _add(
+        self,
+        name: str,
+        steps: list[Step],
+        results: list[Path],
+        inputs: list[str | Path],
+        settings: Mapping[str, Any] | None = None,
+        files: Mapping[Path, Mapping[str, Any]] | None = None,
+    ) -> None:
+        written = dict(files or {})
+        if settings is not None:
+            written[self.output / name / "config.yaml"] = settings
+        known = tuple(self.made.get(str(one), Path(one)) for one in [*inputs, self.config.model])
+        self.stages.append(Stage(name, tuple(steps), written, tuple(results), known))
+
+
+_REJECTED = (
+    "the judge is rejected by its rule of acceptance: its report (judge/judge.md) says where it "
+    "fails. More labels, or more training, may help; allow_rejected_judge=true goes on with it"
+)
+_NO_GO = "the audit says no-go: audit/audit.md says what to do; ignore_no_go=true goes on"
+
+
+def _options(settings: Mapping[str, Any]) -> list[str]:
+    """Settings as options of `cppo-trl`; a true one stands alone."""
+    found = []
+    for name, value in settings.items():
+        option = "--" + name.replace("_", "-")
+        if isinstance(value, bool):
+            found += [option] if value else []
+        elif value is not None:
+            found += [option, str(value)]
+    return found
+
+
+def _files(sources: Any) -> list[Path]:
+    names = [one.get("name", "") if isinstance(one, Mapping) else one for one in sources]
+    return [Path(name) for name in names if name.endswith(".jsonl")]
