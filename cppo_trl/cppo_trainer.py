@@ -19,6 +19,7 @@ from trl.trainer.utils import get_config_model_id
 
 from .advantages import SolverGroup
 from .batches import Row, collate, tuple_rows, with_every_role
+from .callbacks import LevelOffCallback
 from .cppo_config import CPPOConfig
 from .generation import Speaker, TransformersGenerator
 from .judges import Judge
@@ -124,6 +125,7 @@ class CPPOTrainer(RoleTrainer):
         )
         if isinstance(self.judge, Judge):
             self.judge.attach(self.model)
+        self.add_callback(LevelOffCallback())
         self.rollout_policy = self._make_rollout_policy()
         self.scorer = RolloutScorer(
             self.judge,
