@@ -132,6 +132,7 @@ def train_judge(
         [label.valid for label in measured],
         [label.problem_id for label in measured],
         judge.threshold,
+        swapped=[label.is_swapped for label in measured],
     )
     return Trained(judge, found, (len(trained), len(calibrated), len(measured)), scores, measured)
 
