@@ -1,9 +1,23 @@
-"""A guard against updates that move nothing."""
+"""Guards of a training: against updates that move nothing, rewards that teach nothing, and a
+warm-up that goes on for nothing.
+"""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Any
+
 import torch
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerState
+from transformers.trainer_callback import ExportableState
+
+from .level_off import level_off
+from .rewards import PlannerReward
+from .scores import Scores
+from .variance import CAUSES, likely_cause, role_without_variance
+
+log = logging.getLogger("cppo_trl.training")
 
 
 class StillWeightsCallback(TrainerCallback):
@@ -46,3 +60,91 @@ class StillWeightsCallback(TrainerCallback):
                 f"gradient: the trainable weights are {parameter.dtype} and the update is too "
                 "small for it. Keep trainable weights in float32, or raise the learning rate."
             )
+
+
+class LevelOffCallback(TrainerCallback):
+    """Ends the warm-up (`planner_reward="judge"`) when `level_off` says so, and tells why.
+
+    It reads nothing but the logged history, which a checkpoint holds, so a resumed run ends where
+    an unbroken one does. Looks are taken when metrics are logged (`logging_steps`).
+    """
+
+    def on_log(self, args, state, control, **kwargs):
+        if args.planner_reward != "judge" or not args.level_off_steps:
+            return
+        if control.should_training_stop:
+            return
+        found = level_off(state.log_history, args.level_off_steps)
+        if found is None:
+            return
+        control.should_training_stop = True
+        # As at the last of max_steps.
+        control.should_evaluate |= args.eval_strategy == "steps"
+        control.should_save |= args.save_strategy == "steps"
+        if state.is_world_process_zero:
+            # Not an error, but to be seen: by default nobody sees what is logged as info.
+            log.warning(
+                "The warm-up ends at step %d: the judge accepts %.3f of all tuples, %.3f in the "
+                "window of %d steps before (standard error of the difference %.3f). To train on, "
+                "set level_off_steps higher, or to 0.",
+                state.global_step,
+                found.after,
+                found.before,
+                args.level_off_steps,
+                found.noise,
+            )
+
+
+class VarianceCallback(TrainerCallback, ExportableState):
+    """Counts batches of rollouts in which a learning role has no group with reward variance, and
+    warns of them with the likely cause: the first, second, fourth, eighth ... time of each.
+
+    The counts are saved with the trainer's state and go on in a resumed run.
+
+    Args:
+        roles: that learn.
+        planner_reward: of the run.
+    """
+
+    def __init__(self, roles: Sequence[str], planner_reward: PlannerReward):
+        self.roles = tuple(roles)
+        self.planner_reward = planner_reward
+        self.counts: dict[str, int] = {}  # "cause/role" -> batches
+
+    @classmethod
+    def among(cls, callbacks: Iterable[TrainerCallback]) -> VarianceCallback:
+        """The one of a trainer; `Trainer` makes a new one where it restores callbacks."""
+        return next(one for one in callbacks if isinstance(one, cls))
+
+    def state(self) -> dict[str, Any]:
+        args = {"roles": list(self.roles), "planner_reward": self.planner_reward}
+        return {"args": args, "attributes": {"counts": dict(self.counts)}}
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        # Trainer does this only for restore_callback_states_from_checkpoint=True.
+        saved = state.stateful_callbacks.get(type(self).__name__)
+        if saved is not None:
+            self.counts = dict(saved["attributes"]["counts"])
+
+    def count(self, scores: Scores, state: TrainerState) -> int:
+        """Looks at a batch of training rollouts; returns how many had no variance so far."""
+        role = role_without_variance(scores, self.roles)
+        if role is not None:
+            cause = likely_cause(scores, role, self.planner_reward)
+            times = self.counts.get(f"{cause}/{role}", 0) + 1
+            self.counts[f"{cause}/{role}"] = times
+            if state.is_world_process_zero and times & (times - 1) == 0:
+                log.warning(
+                    "Step %d: the %s has nothing to learn from, no group of the batch has two "
+                    "different rewards. Likely cause, for the %s time: %s. %s",
+                    state.global_step + 1,
+                    role,
+                    _ordinal(times),
+                    *CAUSES[cause],
+                )
+        return sum(self.counts.values())
+
+
+def _ordinal(times: int) -> str:
+    """Of a power of two."""
+    return {1: "first", 2: "second"}.get(times, f"{times}{'nd' if times % 10 == 2 else 'th'}")

@@ -55,6 +55,7 @@ _RANGES = {
     "epsilon": _WEIGHT,
     "epsilon_high": _WEIGHT,
     "planner_learning_rate": _WEIGHT,
+    "level_off_steps": (int, lambda value: value >= 0, "a whole number of 0 or more"),
 }
 _OPTIONAL = ("rollout_batch_size", "epsilon_high", "planner_learning_rate")
 
@@ -137,6 +138,14 @@ class CPPOConfig(GRPOConfig):
             "help": "R_plan: 'product' is J * R_out (the method), 'judge' is J alone (warm-up: "
             "the solver is never called), 'outcome' is R_out alone, 'sum' is J + R_out.",
             "choices": list(_CHOICES["planner_reward"]),
+        },
+    )
+    level_off_steps: int = field(
+        default=20,
+        metadata={
+            "help": "The warm-up (planner_reward='judge') ends when the mean acceptance rate of a "
+            "window of that many steps is no higher, beyond the noise, than that of the window "
+            "before, or is about 1; 0 never ends it. Other rewards are not concerned."
         },
     )
     solver_group: str = field(

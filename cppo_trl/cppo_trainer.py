@@ -19,6 +19,7 @@ from trl.trainer.utils import get_config_model_id
 
 from .advantages import SolverGroup
 from .batches import Row, collate, tuple_rows, with_every_role
+from .callbacks import LevelOffCallback, VarianceCallback
 from .cppo_config import CPPOConfig
 from .generation import Speaker, TransformersGenerator
 from .judges import Judge
@@ -124,6 +125,8 @@ class CPPOTrainer(RoleTrainer):
         )
         if isinstance(self.judge, Judge):
             self.judge.attach(self.model)
+        self.add_callback(LevelOffCallback())
+        self.add_callback(VarianceCallback(args.learning_roles, args.planner_reward))
         self.rollout_policy = self._make_rollout_policy()
         self.scorer = RolloutScorer(
             self.judge,
@@ -205,6 +208,9 @@ class CPPOTrainer(RoleTrainer):
             self._metrics[self._mode][name].extend([value] * len(scores.valid_PM))
         if self.model.training:
             self.state.num_input_tokens_seen += int(scores.facts_PMF[..., -3:].sum())
+            variance = VarianceCallback.among(self.callback_handler.callbacks)
+            still = variance.count(scores, self.state)
+            self._metrics["train"]["batches_without_variance"] = [still]
         self._metrics[self._mode]["num_tokens"] = [self.state.num_input_tokens_seen]
         for name in sorted(set(gather_object(list(self._pending_metrics)))):
             values = self._pending_metrics.get(name, [])

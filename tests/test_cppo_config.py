@@ -74,6 +74,9 @@ def test_every_new_field_has_a_help_text():
         ({"max_completion_length": 0}, ["max_completion_length=0", "1 or more"]),
         ({"max_completion_length": None}, ["max_completion_length=None", "1 or more"]),
         ({"rollout_batch_size": 0}, ["rollout_batch_size=0", "1 or more"]),
+        ({"level_off_steps": -1}, ["level_off_steps=-1", "0 or more"]),
+        ({"level_off_steps": 2.5}, ["level_off_steps=2.5", "whole number"]),
+        ({"level_off_steps": True}, ["level_off_steps=True", "whole number"]),
         ({"temperature": 0.0}, ["temperature=0.0", "above 0"]),
         ({"planner_temperature": -1.0}, ["planner_temperature=-1.0", "above 0"]),
         ({"planner_top_p": 0.0}, ["planner_top_p=0.0", "above 0"]),
@@ -170,6 +173,7 @@ def test_impossible_settings_are_refused_with_what_would_work(settings, says):
         {"solver_group": "strategy", "attempts_per_strategy": 2},
         {"solver_group": "problem"},
         {"solve_invalid": False},
+        {"level_off_steps": 0},
         {"planner_reward": "judge", "train_roles": "planner"},
         {"steps_per_generation": 8, "gradient_accumulation_steps": 4},
         {"per_device_train_batch_size": 8, "num_generations": 4},
@@ -197,9 +201,9 @@ def test_learning_roles_are_those_whose_sequences_enter_the_loss(settings, roles
 def test_command_line_sets_the_fields():
     (args,) = HfArgumentParser(CPPOConfig).parse_args_into_dataclasses(
         "--output_dir out --use_cpu --num_strategies 3 --planner_learning_rate 1e-4 "
-        "--solve_invalid false --solver_group problem --max_plan_length 64".split()
+        "--solve_invalid false --solver_group problem --level_off_steps 7".split()
     )
-    assert (args.num_strategies, args.planner_learning_rate, args.max_plan_length) == (3, 1e-4, 64)
+    assert (args.num_strategies, args.planner_learning_rate, args.level_off_steps) == (3, 1e-4, 7)
     assert (args.solve_invalid, args.solver_group) == (False, "problem")
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from cppo_trl.cli import main
 from cppo_trl.judges.labels import read_labels, write_labels
-from cppo_trl.judges.saved import load_judge
+from cppo_trl.judges.saved import RejectedJudge, load_judge
 from cppo_trl.problems import write_problems
 from endpoint_stub import endpoint_stub, said
 from test_judge_training import make_labels
@@ -87,6 +88,7 @@ def test_a_trained_judge_has_a_report_and_can_be_loaded(judge_dir):
     assert content["accepted"] is True
     assert content["auc"][0] > 0.9
     assert "**Accepted.**" in (judge_dir / "judge.md").read_text()
+    assert [(row["source"], row["labels"]) for row in content["sources"]] == [("test", 24)]
     assert (judge_dir / "reliability.png").stat().st_size > 10_000
     assert load_judge(judge_dir).threshold == content["threshold"]
 
@@ -100,6 +102,29 @@ def test_a_report_has_the_auc_against_outcomes_beside_that_against_labels(
     assert content["labels"] == 120
     assert content["outcome_auc"] > 0.9
     assert "AUC against outcomes" in (tmp_path / "judge.md").read_text()
+
+
+def test_a_judge_that_passes_the_tuples_of_other_problems_is_rejected_and_saved_so(
+    data, judge_dir, tmp_path, capsys
+):
+    # It was taught that steps of a workflow are invalid, and nothing else.
+    own = shutil.copytree(judge_dir, tmp_path / "judge")
+    valid = [label for label in read_labels(data / "labels.jsonl") if label.valid]
+    moved = [
+        replace(label, problem_id=other.problem_id, valid=False, source="corruption/swapped")
+        for label, other in zip(valid[:12], valid[12:24], strict=True)
+    ]
+    write_labels([*read_labels(data / "labels.jsonl"), *moved], tmp_path / "labels.jsonl")
+    typed = ["--judge", str(own), *on(data, "problems"), *on(tmp_path, "labels")]
+    assert main(["judge", "report", *typed, "--output", str(tmp_path)]) == 1
+    assert "REJECTED: swapped_rejected 0." in capsys.readouterr().out
+    content = json.loads((tmp_path / "judge.json").read_text())
+    assert [name.split()[0] for name in content["failed"]] == ["swapped_rejected"]
+    rows = {row["source"]: row["labels"] for row in content["sources"]}
+    assert rows == {"corruption/swapped": 12, "test": 120}
+    assert main(["judge", "calibrate", *typed, "--output", str(tmp_path)]) == 1
+    with pytest.raises(RejectedJudge, match="swapped_rejected"):
+        load_judge(own)
 
 
 def test_calibration_changes_the_threshold_of_the_saved_judge(data, judge_dir, tmp_path):

@@ -7,18 +7,19 @@ import random
 
 import pytest
 import torch
-from peft import PeftModel, get_peft_model_state_dict
+from peft import PeftModel, get_peft_model, get_peft_model_state_dict
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from cppo_trl.judges import JudgeChain, RuleJudge, StrategyTuple
 from cppo_trl.judges.labels import Label, LabelError
+from cppo_trl.judges.learned import LearnedJudge, ValidityQuestion
 from cppo_trl.judges.saved import AdapterJudge, RejectedJudge, load_judge, save_judge
-from cppo_trl.judges.training import train_judge, training_arguments
+from cppo_trl.judges.training import JudgeTrainer, train_judge, training_arguments
 from cppo_trl.problems import Problem, TestCase
 from cppo_trl.roles import add_roles, role_of
 from cppo_trl.routing import role_router
-from small_trainer import make_trainer
+from small_trainer import adapter_weights, make_trainer, moved
 from tiny_adapters import lora_config
 
 WORDS = ("sort", "scan", "count", "hash", "sum", "walk", "split", "merge")
@@ -88,6 +89,47 @@ def test_only_the_adapter_is_trained(trained, qwen3_dir):
     for name, weight in plain.items():
         inside = name if name in base else name.replace(".weight", ".base_layer.weight")
         assert torch.equal(base[inside], weight)
+
+
+def train_in_bf16(qwen3_dir, output_dir, **settings):
+    """A judge on a base in bf16, from the same first weights each time."""
+    problems, labels = make_labels(12)
+    args = training_arguments(str(output_dir), use_cpu=True, disable_tqdm=True, **settings)
+    torch.manual_seed(0)
+    found = train_judge(
+        str(qwen3_dir), labels, problems, args, lora_config(), TEMPLATE, dtype="bfloat16"
+    )
+    return found.judge.model
+
+
+def test_on_a_base_in_bf16_all_of_the_adapter_is_fp32_and_learns(qwen3_dir, tmp_path):
+    model = train_in_bf16(qwen3_dir, tmp_path, learning_rate=1e-5)
+    assert {p.dtype for n, p in model.named_parameters() if "lora_" not in n} == {torch.bfloat16}
+    after = adapter_weights(model)
+    assert {weight.dtype for weight in after.values()} == {torch.float32}
+    before = adapter_weights(train_in_bf16(qwen3_dir, tmp_path, learning_rate=0.0))
+    assert not any(weight.any() for name, weight in before.items() if "lora_B" in name)
+    assert moved(before, after) == set(after)
+
+
+def test_an_update_that_moves_nothing_stops_the_training_of_a_judge(qwen3_dir, tmp_path):
+    base = AutoModelForCausalLM.from_pretrained(qwen3_dir, dtype="bfloat16")
+    model = get_peft_model(base, lora_config(), "judge", autocast_adapter_dtype=False)
+    for name, parameter in model.named_parameters():
+        if "lora_" in name:  # as trained ones: fresh ones have zeros, which can move
+            parameter.data.fill_(0.1)
+    tokenizer = AutoTokenizer.from_pretrained(qwen3_dir)
+    question = ValidityQuestion(tokenizer, TEMPLATE)
+    judge = LearnedJudge(model, question, tokenizer.pad_token_id, adapter="judge")
+    problems, labels = make_labels(4)
+    rows = [
+        {"ids": question.encode(StrategyTuple(problems[label.problem_id], label.strategies))}
+        | {"valid": float(label.valid)}
+        for label in labels
+    ]
+    args = training_arguments(str(tmp_path), use_cpu=True, disable_tqdm=True, learning_rate=1e-8)
+    with pytest.raises(RuntimeError, match=r"moved no weight.*bfloat16"):
+        JudgeTrainer(judge, model, args, rows).train()
 
 
 def test_a_saved_judge_gives_the_same_scores(trained, saved):

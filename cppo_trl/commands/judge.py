@@ -127,8 +127,7 @@ def train(
         **options,
     )
     save_judge(trained.judge, output, trained.quality.to_dict())
-    valid = [label.valid for label in trained.held_out]
-    write_judge_report(output, trained.quality, trained.scores, valid, trained.labels)
+    write_judge_report(output, trained.quality, trained.scores, trained.held_out, trained.labels)
     return _say(trained.quality, output)
 
 
@@ -165,12 +164,18 @@ def report(
     valid = [label.valid for label in read]
     if recall is not None:
         judge.threshold = threshold_for_recall(scores, valid, recall)
-    found = quality(scores, valid, [label.problem_id for label in read], judge.threshold)
+    found = quality(
+        scores,
+        valid,
+        [label.problem_id for label in read],
+        judge.threshold,
+        swapped=[label.is_swapped for label in read],
+    )
     outcomes = None
     if attempted:
         tuples = [StrategyTuple(known[plan.problem_id], plan.strategies) for plan in attempted]
         outcomes = auc(judge.scores(tuples), [plan.passed for plan in attempted])
-    write_judge_report(output, found, scores, valid, outcome_auc=outcomes)
+    write_judge_report(output, found, scores, read, outcome_auc=outcomes)
     if recall is not None:
         save_judge(judge, source, found.to_dict())
     return _say(found, output)
@@ -188,9 +193,12 @@ def _known(label: Label, problems: Mapping[str, Problem]) -> Label:
 
 
 def _say(found: Any, output: Path) -> bool:
+    from cppo_trl.judges.calibration import MEASURES
+
     measures = ", ".join(
-        f"{name.replace('_', ' ')} {getattr(found, name).value:.3f}"
-        for name in ("auc", "balanced_accuracy", "precision", "recall", "pass_rate")
+        f"{name.replace('_', ' ')} {value.value:.3f}"
+        for name in MEASURES
+        if (value := getattr(found, name)) is not None
     )
     print(f"{measures} at threshold {found.threshold:.3f}, on {found.labels} labels")
     verdict = "accepted" if found.is_accepted else "REJECTED: " + "; ".join(found.failed())

@@ -2,7 +2,10 @@
 
 METHOD's rule of acceptance (arXiv 2605.27000, stage 2): on held-out labels AUC >= 0.75, balanced
 accuracy >= 0.70, precision and recall >= 0.65 at the operating threshold. Plain accuracy does not
-count.
+count. One criterion is ours and not the paper's: where there are labels of tuples with another
+problem's strategies swapped in, at least half of them are rejected. A judge that takes them for
+valid sees whether strategies are distinct, not what they are for, and a planner that it pays ends
+with distinct nonsense.
 """
 
 from __future__ import annotations
@@ -15,7 +18,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
-REQUIRED = {"auc": 0.75, "balanced_accuracy": 0.70, "precision": 0.65, "recall": 0.65}
+REQUIRED = {
+    "auc": 0.75,
+    "balanced_accuracy": 0.70,
+    "precision": 0.65,
+    "recall": 0.65,
+    "swapped_rejected": 0.5,  # ours
+}
+MEASURES = ("auc", "balanced_accuracy", "precision", "recall", "pass_rate", "swapped_rejected")
 
 
 class Estimate(NamedTuple):
@@ -38,6 +48,8 @@ class Quality:
         precision: share of the passed tuples that are valid.
         recall: share of the valid tuples that pass.
         pass_rate: share of all tuples that pass.
+        swapped_rejected: share of the tuples with another problem's strategies that are rejected;
+            None where there are none.
     """
 
     threshold: float
@@ -48,13 +60,14 @@ class Quality:
     precision: Estimate
     recall: Estimate
     pass_rate: Estimate
+    swapped_rejected: Estimate | None = None
 
     def failed(self) -> list[str]:
         """The criteria of acceptance that are not met, in words; none for an accepted judge."""
         return [
-            f"{name} {getattr(self, name).value:.3f} is below {least}"
+            f"{name} {value.value:.3f} is below {least}"
             for name, least in REQUIRED.items()
-            if not getattr(self, name).value >= least
+            if (value := getattr(self, name)) is not None and not value.value >= least
         ]
 
     @property
@@ -115,6 +128,7 @@ def quality(
     threshold: float,
     resamples: int = 2000,
     seed: int = 0,
+    swapped: ArrayLike | None = None,
 ) -> Quality:
     """All measures at a threshold, with intervals.
 
@@ -124,24 +138,31 @@ def quality(
         groups: the problem of each; the bootstrap draws problems, with all their labels.
         threshold: a tuple passes from this score on.
         resamples, seed: of the bootstrap.
+        swapped: whether each is invalid by the strategies of another problem; None where that is
+            not known of any.
 
     Raises:
         ValueError: what `auc` refuses, or a group that is missing.
     """
     scores_N, valid_N = _checked(scores, valid)
+    swapped_N = np.zeros_like(valid_N)
+    if swapped is not None:
+        _, swapped_N = _checked(scores, swapped)
     if len(groups) != len(scores_N):
         raise ValueError(f"groups has {len(groups)} entries; there are {len(scores_N)} scores")
     names, group_N = np.unique(np.asarray(groups, dtype=object).astype(str), return_inverse=True)
     members = [np.flatnonzero(group_N == group) for group in range(len(names))]
     rng = np.random.default_rng(seed)
     drawn = [
-        _measures(scores_N[rows], valid_N[rows], threshold)
+        _measures(scores_N[rows], valid_N[rows], swapped_N[rows], threshold)
         for rows in (
             np.concatenate([members[group] for group in rng.integers(len(names), size=len(names))])
             for _ in range(resamples)
         )
     ]
-    measured = _measures(scores_N, valid_N, threshold)
+    measured = _measures(scores_N, valid_N, swapped_N, threshold)
+    if not swapped_N.any():
+        del measured["swapped_rejected"]
     estimates = {
         name: Estimate(value, *_interval([one[name] for one in drawn]))
         for name, value in measured.items()
@@ -162,7 +183,9 @@ def reliability(
     ]
 
 
-def _measures(scores_N: np.ndarray, valid_N: np.ndarray, threshold: float) -> dict[str, float]:
+def _measures(
+    scores_N: np.ndarray, valid_N: np.ndarray, swapped_N: np.ndarray, threshold: float
+) -> dict[str, float]:
     passed_N = scores_N >= threshold
     right = int((passed_N & valid_N).sum())
     recall = _ratio(right, int(valid_N.sum()))
@@ -173,6 +196,7 @@ def _measures(scores_N: np.ndarray, valid_N: np.ndarray, threshold: float) -> di
         "precision": _ratio(right, int(passed_N.sum())),
         "recall": recall,
         "pass_rate": float(passed_N.mean()),
+        "swapped_rejected": _ratio(int((~passed_N & swapped_N).sum()), int(swapped_N.sum())),
     }
 
 

@@ -177,3 +177,4 @@ OPERATORS: Mapping[str, Operator] = {
     "swapped": _swapped,
     "mixed": _mixed,
 }
+FOREIGN = ("swapped", "mixed")  # the operators that swap in the strategies of other problems

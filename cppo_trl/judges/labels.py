@@ -12,8 +12,10 @@ from typing import Any
 
 from cppo_trl.problems import Problem, read_rows
 
-from .corruption import corrupt
+from .corruption import FOREIGN, corrupt
 from .judgement import Judgement
+
+CORRUPTION = "corruption"  # begins the source of a label that an operator made
 
 
 class LabelError(ValueError):
@@ -37,6 +39,12 @@ class Label:
     valid: bool
     source: str
     reason: str = ""
+
+    @property
+    def is_swapped(self) -> bool:
+        """Whether it is surely invalid by the strategies of another problem."""
+        kind, _, operator = self.source.partition("/")
+        return not self.valid and kind == CORRUPTION and operator in FOREIGN
 
     @classmethod
     def of(
@@ -79,7 +87,7 @@ def corrupted_labels(
         ]
         problem = problems[label.problem_id]
         for item in corrupt(problem, label.strategies, others, seed=seed + number):
-            source = f"corruption/{item.operator}"
+            source = f"{CORRUPTION}/{item.operator}"
             made.append(Label(problem.id, item.strategies, False, source, item.operator))
     return made
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from .calibration import REQUIRED, Quality, reliability
+from .calibration import MEASURES, REQUIRED, Quality, reliability
+from .labels import Label
+from .sources import by_source, source_table
 
-_MEASURES = ("auc", "balanced_accuracy", "precision", "recall", "pass_rate")
 _REPORT = """\
 # A judge of strategy tuples
 
@@ -20,12 +21,26 @@ _REPORT = """\
 {table}
 
 Measured on {labels} labels, {valid} of them valid, at the threshold {threshold:.3f}; 95 % bootstrap
-intervals over problems. Required: the method's rule of acceptance, all of it.{parts}{outcomes}
+intervals over problems. Required: the method's rule of acceptance, all of it.\
+{swapped}{parts}{outcomes}
+
+## By source of the labels
+
+{sources}
+
+Rejected: the share of a source's labels, valid or not, that the judge does not pass, with a Wilson
+interval (labels as if independent). AUC: the source's invalid tuples against the valid ones of all
+sources.
 
 ![reliability of the scores](reliability.png)
 
 Left: the share of valid tuples among those of about one score; on the diagonal a score is a
 probability. Right: the scores of valid and of invalid tuples.
+"""
+_SWAPPED = """
+That at least half of the tuples with another problem's strategies (corruption/swapped and mixed)
+are rejected is asked for by this library, not by the paper: a judge that passes them sees whether
+strategies are distinct, not what they are for.\
 """
 _OUTCOMES = """
 
@@ -38,7 +53,7 @@ def write_judge_report(
     directory: str | Path,
     quality: Quality,
     scores: Sequence[float],
-    valid: Sequence[bool],
+    measured: Sequence[Label],
     labels: tuple[int, int, int] | None = None,
     outcome_auc: float | None = None,
 ) -> list[Path]:
@@ -47,7 +62,7 @@ def write_judge_report(
     Args:
         directory: where to; made if it is not there.
         quality: the measures.
-        scores, valid: what they were measured on.
+        scores, measured: what they were measured on: scores of labels.
         labels: how many were trained on, calibrated on and measured on.
         outcome_auc: AUC against solver outcomes, where they are known.
     """
@@ -55,9 +70,13 @@ def write_judge_report(
     directory.mkdir(parents=True, exist_ok=True)
     paths = [directory / name for name in ("judge.md", "judge.json", "reliability.png")]
     verdict = "Accepted." if quality.is_accepted else f"Rejected: {'; '.join(quality.failed())}."
+    valid = [label.valid for label in measured]
+    sources = by_source(scores, valid, [label.source for label in measured], quality.threshold)
     rows = ["| | value (95 %) | required |", "|---|---:|---:|"]
-    for name in _MEASURES:
-        value, low, high = getattr(quality, name)
+    for name in MEASURES:
+        if (estimate := getattr(quality, name)) is None:
+            continue
+        value, low, high = estimate
         least = f"at least {REQUIRED[name]:.2f}" if name in REQUIRED else ""
         said = name.replace("_", " ").replace("auc", "AUC")
         rows.append(f"| {said} | {value:.3f} ({low:.3f}–{high:.3f}) | {least} |")
@@ -76,12 +95,17 @@ def write_judge_report(
             labels=quality.labels,
             valid=quality.valid,
             threshold=quality.threshold,
+            swapped="" if quality.swapped_rejected is None else _SWAPPED,
             parts=parts,
             outcomes=outcomes,
+            sources=source_table(sources),
         ),
         encoding="utf-8",
     )
-    content = quality.to_dict() | {"outcome_auc": outcome_auc}
+    content = quality.to_dict() | {
+        "outcome_auc": outcome_auc,
+        "sources": [one.to_dict() for one in sources],
+    }
     paths[1].write_text(json.dumps(content, indent=2) + "\n")
     _plot(paths[2], quality, np.asarray(scores), np.asarray(valid, dtype=bool))
     return paths

@@ -19,6 +19,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from cppo_trl.callbacks import StillWeightsCallback
 from cppo_trl.problems import Problem
 from cppo_trl.prompts import DEFAULT_VALIDITY
 from cppo_trl.roles import default_lora_config
@@ -108,7 +109,12 @@ def train_judge(
         raise ValueError("tokenizer is None; a model that is loaded already needs one")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    adapted: PeftModel = get_peft_model(model, peft_config or default_lora_config(), JUDGE)
+    adapted: PeftModel = get_peft_model(
+        model,
+        peft_config or default_lora_config(),
+        JUDGE,
+        autocast_adapter_dtype=True,  # to fp32: in bf16 small steps would change nothing
+    )
     question = ValidityQuestion(tokenizer, template, max_length)
     judge = LearnedJudge(
         adapted, question, tokenizer.pad_token_id, 0.5, JUDGE, args.per_device_eval_batch_size
@@ -126,12 +132,13 @@ def train_judge(
         [label.valid for label in measured],
         [label.problem_id for label in measured],
         judge.threshold,
+        swapped=[label.is_swapped for label in measured],
     )
     return Trained(judge, found, (len(trained), len(calibrated), len(measured)), scores, measured)
 
 
 class JudgeTrainer(Trainer):
-    """`transformers.Trainer` with the loss of a judge.
+    """`transformers.Trainer` with the loss of a judge; an update that moves nothing is an error.
 
     Args:
         judge: whose question and padding are used.
@@ -149,7 +156,13 @@ class JudgeTrainer(Trainer):
     ):
         self._answers = judge.question.answers
         self._pad_id = judge.pad_id
-        super().__init__(model, args, train_dataset=rows, data_collator=_collate)
+        super().__init__(
+            model,
+            args,
+            train_dataset=rows,
+            data_collator=_collate,
+            callbacks=[StillWeightsCallback()],
+        )
 
     def compute_loss(
         self,
