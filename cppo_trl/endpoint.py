@@ -235,6 +235,8 @@ class Endpoint:
             said = answer.choices[0]
             text = said.message.content or ""
             was_cut = said.finish_reason == "length"
+            if not isinstance(text, str):
+                raise TypeError
         except (AttributeError, IndexError, TypeError):
             # The client checks nothing: what came with status 200 may be any JSON.
             raise AnswerError("the endpoint sent no chat completion") from None
