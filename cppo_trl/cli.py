@@ -1,4 +1,4 @@
-"""The command `cppo-trl`: use a policy, evaluate, compare, verify programs, train a judge.
+"""The command `cppo-trl`: use a policy, evaluate, compare, verify, build gold tuples, judge.
 
 What a subcommand does stands in the module of `commands` that its options name, which is imported
 when it is asked for, so that `--help` and a mistyped option answer at once. Bad input gives exit

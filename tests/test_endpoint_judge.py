@@ -81,10 +81,26 @@ def test_an_answer_is_a_verdict_or_unknown(text, valid, reason):
         (200, b'{"choices": [{"mess', {}),
         (200, b"", {}),
         (200, b'{"choices": []}', {}),
+        (200, b'{"choices": [{}]}', {}),
+        (200, b'"hello"', {}),
+        (200, b"[1]", {}),
         said("I cannot say."),
         said('{"verdict": "pa'),
     ],
-    ids=["too long", "500", "429", "503", "half", "empty", "no choice", "no verdict", "cut"],
+    ids=[
+        "too long",
+        "500",
+        "429",
+        "503",
+        "half",
+        "empty",
+        "no choice",
+        "no message",
+        "text",
+        "list",
+        "no verdict",
+        "cut",
+    ],
 )
 def test_trouble_is_unknown_and_asked_again_later(trouble, tmp_path):
     answers = [trouble] * 2

@@ -8,7 +8,8 @@
         --output runs/judge-report
 
 Plans are JSON Lines, `{"problem_id", "strategies"}`, and where a solver attempted them `"passed"`
-(whether any attempt did). Labels are those of `cppo_trl.judges.labels`.
+(whether any attempt did); the attempts of an evaluation are such lines too. Labels are those of
+`cppo_trl.judges.labels`.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ from cppo_trl.judges.labels import (
     LabelError,
     corrupted_labels,
     read_labels,
-    read_plans,
     write_labels,
 )
 from cppo_trl.problems import Problem, read_problems
+from cppo_trl.tuples import read_plans
 
 from .outcome import CommandError
 
@@ -54,7 +55,8 @@ def label_plans(
         seed: of what is drawn.
 
     Raises:
-        LabelError: a row is no plan, or no plan could be labelled.
+        PlanError: a row is no plan.
+        LabelError: no plan could be labelled.
         ProblemError, OSError: a file cannot be used.
     """
     known = read_by_id(problems)

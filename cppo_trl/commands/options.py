@@ -10,6 +10,7 @@ from cppo_trl import __version__
 
 from .audit_options import add_audit
 from .evaluation_options import add_compare, add_eval
+from .gold_options import add_gold
 from .judge_options import add_judge
 from .shared_options import add_filters, add_verifier_options
 
@@ -115,6 +116,7 @@ def command_parser() -> argparse.ArgumentParser:
     _add_benchmark(commands)
     add_eval(commands)
     add_compare(commands)
+    add_gold(commands)
     add_judge(commands)
     add_audit(commands)
 

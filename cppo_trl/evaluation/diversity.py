@@ -41,6 +41,15 @@ def program_similarity(first: str, second: str) -> float:
     return len(left & right) / len(union) if union else 1.0
 
 
+def normalise_program(program: str) -> str:
+    """The program without names, comments, layout and docstrings: equal results mean the same one.
+
+    What does not parse stays as it is.
+    """
+    tree = _normalised(program)
+    return program if tree is None else tree
+
+
 def near_duplicate_rate(programs: Sequence[str], threshold: float = THRESHOLD) -> float:
     """The share of pairs of programs that are near-duplicates; 0 for fewer than two programs.
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from cppo_trl.problems import read_rows
 from cppo_trl.verifier import Status
 
 
@@ -71,9 +72,62 @@ class Record:
         attempts = tuple(AttemptRecord(**attempt) for attempt in row["attempts"])
         return cls(**row | {"strategies": strategies and tuple(strategies), "attempts": attempts})
 
+    @classmethod
+    def checked(cls, row: Any, where: str) -> Record:
+        """From a row of a file that may hold anything; `where` says which row.
+
+        Raises:
+            RecordError: the row is no record; the message names the field and what it may be.
+        """
+        if not isinstance(row, Mapping):
+            raise RecordError(f"{where}: must be an object")
+        strategies, attempts = row.get("strategies"), row.get("attempts")
+        is_attempts = isinstance(attempts, list) and all(map(_is_attempt, attempts))
+        is_strategies = strategies is None or (
+            isinstance(strategies, list)
+            and all(isinstance(text, str) for text in strategies)
+            and (not is_attempts or len(strategies) == len(attempts))
+        )
+        for field, is_right, allowed in (
+            ("problem_id", isinstance(row.get("problem_id"), str), "a text"),
+            ("attempts", is_attempts, "a list of attempts, each with its program and status"),
+            ("strategies", is_strategies, "null, or a list of texts, one for each attempt"),
+        ):
+            if not is_right:
+                shown = repr(row.get(field))[:80]
+                raise RecordError(f"{where}: field {field!r} is {shown}; it must be {allowed}")
+        try:
+            return cls.from_dict(dict(row))
+        except (TypeError, KeyError) as error:
+            raise RecordError(f"{where}: no record of an evaluation ({error})") from None
+
 
 class RecordError(ValueError):
-    """A file of records that cannot be gone on with; the message says why."""
+    """A file of records that cannot be used; the message says why."""
+
+
+def read_records(path: str | Path, problems: Container[str]) -> list[Record]:
+    """The records of a file, in order.
+
+    Args:
+        path: a JSONL file, as an evaluation writes it.
+        problems: the ids that a record may be of, such as problems by their ids.
+
+    Raises:
+        RecordError: a row is no record, or one of another problem.
+        ProblemError: a line is not JSON.
+        OSError: the file cannot be read.
+    """
+    records = []
+    for where, row in read_rows(path):
+        record = Record.checked(row, where)
+        if record.problem_id not in problems:
+            shown = repr(record.problem_id)[:80]
+            raise RecordError(
+                f"{where}: field 'problem_id' is {shown}; it must be the id of a problem"
+            )
+        records.append(record)
+    return records
 
 
 class RecordFile:
@@ -135,3 +189,11 @@ class RecordFile:
             file.flush()
             os.fsync(file.fileno())
         self.records += records
+
+
+def _is_attempt(attempt: Any) -> bool:
+    """Whether what is looked at in an attempt can be: a program that passed is there."""
+    if not isinstance(attempt, Mapping) or attempt.get("status") not in list(Status):
+        return False
+    program = attempt.get("program")
+    return isinstance(program, str) or (program is None and attempt["status"] != Status.PASS)

@@ -56,15 +56,6 @@ class Label:
         return cls(problem.id, tuple(strategies), judgement.valid, source, judgement.reason)
 
 
-@dataclass(frozen=True)
-class Plan:
-    """A tuple of a file, and whether any attempt at it passed, where that is known."""
-
-    problem_id: str
-    strategies: tuple[str, ...]
-    passed: bool | None = None
-
-
 def corrupted_labels(
     problems: Mapping[str, Problem], labels: Iterable[Label], seed: int = 0
 ) -> list[Label]:
@@ -155,32 +146,6 @@ def read_labels(path: str | Path) -> list[Label]:
         source, reason = (_text(row, name) for name in ("source", "reason"))
         labels.append(Label(row["problem_id"], tuple(strategies), row["valid"], source, reason))
     return labels
-
-
-def read_plans(path: Path, problems: Mapping[str, Problem]) -> list[Plan]:
-    """The plans of a file; raises `LabelError` naming a row that is none."""
-    plans = []
-    for where, row in read_rows(path):
-        if not isinstance(row, Mapping):
-            raise LabelError(f"{where}: must be an object")
-        name, texts, passed = (row.get(key) for key in ("problem_id", "strategies", "passed"))
-        is_tuple = isinstance(texts, list) and len(texts) > 1
-        for field, is_right, allowed in (
-            ("problem_id", name in problems, "the id of a problem"),
-            (
-                "strategies",
-                is_tuple and all(isinstance(text, str) for text in texts),
-                "a list of 2 texts or more",
-            ),
-            ("passed", isinstance(passed, (bool, type(None))), "true, false or null"),
-        ):
-            if not is_right:
-                shown = repr(row.get(field))[:80]
-                raise LabelError(f"{where}: field {field!r} is {shown}; it must be {allowed}")
-        plans.append(Plan(name, tuple(texts), passed))
-    if not plans:
-        raise LabelError(f"{path} has no plans")
-    return plans
 
 
 def write_labels(labels: Iterable[Label], path: str | Path) -> None:

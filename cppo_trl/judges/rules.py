@@ -83,6 +83,21 @@ class RuleJudge(Judge):
         """The verdict on each tuple, with the first rule that it breaks."""
         return [self._judge(item) for item in tuples]
 
+    def fault(self, problem: Problem, strategy: str) -> str | None:
+        """What is wrong with one strategy by itself ("contains code"), or None; `check` is not
+        asked.
+        """
+        if not normalise_strategy(strategy):
+            return "is blank"
+        words = len(strategy.split())
+        if words > self.max_words:
+            return f"has {words} words; at most {self.max_words} are allowed"
+        if _CODE.search(strategy):
+            return "contains code"
+        if _leaks_answer(problem, strategy):
+            return "tells the answer"
+        return None
+
     def _judge(self, item: StrategyTuple) -> Judgement:
         reason = self._broken_rule(item.problem, item.strategies, item.plan)
         if reason is None and self.check is not None:
@@ -101,19 +116,13 @@ class RuleJudge(Judge):
             return f"{labels} labels; a plan of {k} strategies has {k}"
         first: dict[str, int] = {}
         for number, strategy in enumerate(strategies, start=1):
+            fault = self.fault(problem, strategy)
+            if fault is not None:
+                return f"strategy {number} {fault}"
             plain = normalise_strategy(strategy)
-            if not plain:
-                return f"strategy {number} is blank"
-            words = len(strategy.split())
-            if words > self.max_words:
-                return f"strategy {number} has {words} words; at most {self.max_words} are allowed"
             if plain in first:
                 return f"strategy {number} repeats strategy {first[plain]}"
             first[plain] = number
-            if _CODE.search(strategy):
-                return f"strategy {number} contains code"
-            if _leaks_answer(problem, strategy):
-                return f"strategy {number} tells the answer"
         return None
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sqlite3
 from pathlib import Path
 
-from .judgement import Judgement
-
 
 class AnswerCache:
-    """Judgements by what was asked.
+    """The texts of answers, by what was asked.
 
     Args:
         path: an SQLite file, made if it is not there; None keeps them in memory.
@@ -27,25 +26,24 @@ class AnswerCache:
             self._file = sqlite3.connect(self._path, timeout=60, check_same_thread=False)
             with self._file:
                 self._file.execute(
-                    "CREATE TABLE IF NOT EXISTS answers (asked TEXT PRIMARY KEY, valid INTEGER, "
-                    "reason TEXT)"
+                    "CREATE TABLE IF NOT EXISTS texts (asked TEXT PRIMARY KEY, answer TEXT)"
                 )
         except sqlite3.Error as error:
             raise OSError(f"{path}: no file of answers ({error})") from error
 
-    def get(self, asked: str) -> Judgement | None:
-        """The judgement, or None if it was not asked for yet."""
+    def get(self, asked: str) -> str | None:
+        """The text of the answer, or None if it was not asked for yet."""
         row = self._file.execute(
-            "SELECT valid, reason FROM answers WHERE asked = ?", (_digest(asked),)
+            "SELECT answer FROM texts WHERE asked = ?", (_digest(asked),)
         ).fetchone()
-        return None if row is None else Judgement(bool(row[0]), row[1])
+        return None if row is None else json.loads(row[0])
 
-    def put(self, asked: str, judgement: Judgement) -> None:
-        """Keeps a judgement, at once."""
+    def put(self, asked: str, answer: str) -> None:
+        """Keeps the text of an answer, at once."""
         with self._file:
+            # As JSON, since an answer may hold half of a surrogate pair, which SQLite refuses.
             self._file.execute(
-                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?)",
-                (_digest(asked), int(judgement.valid), judgement.reason),
+                "INSERT OR REPLACE INTO texts VALUES (?, ?)", (_digest(asked), json.dumps(answer))
             )
 
 
