@@ -46,7 +46,7 @@ def run_model(args: argparse.Namespace) -> int:
     names = ("per_problem", "max_words", "tries")
     options = {name: given[name] for name in names if name in given}
     try:
-        problems = read_problems(args.problems)
+        problems = read_problems(args.problems)[: given.get("limit")]
         endpoint = Endpoint(
             args.model, temperature=given.get("temperature", TEMPERATURE), **settings
         )

@@ -45,6 +45,7 @@ def add_gold(commands: Any) -> None:
         ("max-calls", int, "N", "most questions (default: no limit)"),
         ("max-tokens", int, "N", "of one answer (default: 512)"),
         ("temperature", float, "T", "of the answers (default: 0.9)"),
+        ("limit", int, "N", "the first N problems only (default: all)"),
         ("tries", int, "N", "times that one answer is asked for (default: 3)"),
     ):
         _option(model, name, said, type=kind, metavar=metavar)

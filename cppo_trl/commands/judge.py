@@ -18,7 +18,7 @@ import argparse
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cppo_trl.errors import first_line
 from cppo_trl.judges import EndpointError, EndpointJudge, Judge, StrategyTuple
@@ -30,9 +30,12 @@ from cppo_trl.judges.labels import (
     write_labels,
 )
 from cppo_trl.problems import Problem, read_problems
-from cppo_trl.tuples import read_plans
+from cppo_trl.tuples import Plan, read_plans
 
 from .outcome import CommandError
+
+if TYPE_CHECKING:
+    from cppo_trl.judges.learned import LearnedJudge
 
 
 def label_plans(
@@ -98,6 +101,8 @@ def train(
     *,
     arguments: Mapping[str, Any],
     lora: Mapping[str, Any],
+    plans: Path | None = None,
+    load_in_4bit: bool = False,
     **options: Any,
 ) -> bool:
     """Trains a judge, writes it with its report, and says whether it is accepted.
@@ -108,9 +113,14 @@ def train(
         output: directory of the judge.
         arguments: of `training_arguments`.
         lora: fields of `LoraConfig` other than the method's.
+        plans: attempted plans; those of problems that the judge is measured on give its AUC against
+            outcomes.
+        load_in_4bit: quantizes the base, in nf4.
         options: of `train_judge`.
     """
     from dataclasses import replace
+
+    from trl import ModelConfig, get_quantization_config
 
     from cppo_trl.judges.report import write_judge_report
     from cppo_trl.judges.saved import save_judge
@@ -119,7 +129,11 @@ def train(
 
     known = read_by_id(problems)
     read = [label for path in labels for label in read_labels(path)]
+    attempted = _attempted(plans, known)
     output.mkdir(parents=True, exist_ok=True)
+    if load_in_4bit:
+        quantization = ModelConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")
+        options["quantization_config"] = get_quantization_config(quantization)
     trained = train_judge(
         model,
         read,
@@ -129,7 +143,15 @@ def train(
         **options,
     )
     save_judge(trained.judge, output, trained.quality.to_dict())
-    write_judge_report(output, trained.quality, trained.scores, trained.held_out, trained.labels)
+    measured = {label.problem_id for label in trained.held_out}
+    write_judge_report(
+        output,
+        trained.quality,
+        trained.scores,
+        trained.held_out,
+        trained.labels,
+        _outcome_auc(trained.judge, [p for p in attempted if p.problem_id in measured], known),
+    )
     return _say(trained.quality, output)
 
 
@@ -152,15 +174,13 @@ def report(
         batch_size: tuples in one forward.
         recall: share of the valid tuples that should pass.
     """
-    from cppo_trl.judges.calibration import auc, quality, threshold_for_recall
+    from cppo_trl.judges.calibration import quality, threshold_for_recall
     from cppo_trl.judges.report import write_judge_report
     from cppo_trl.judges.saved import load_judge, save_judge
 
     known = read_by_id(problems)
     read = [_known(label, known) for label in read_labels(labels)]
-    attempted = (
-        [] if plans is None else [p for p in read_plans(plans, known) if p.passed is not None]
-    )
+    attempted = _attempted(plans, known)
     judge = load_judge(source, batch_size=batch_size, allow_rejected=True)
     scores = judge.scores([StrategyTuple(known[one.problem_id], one.strategies) for one in read])
     valid = [label.valid for label in read]
@@ -173,10 +193,7 @@ def report(
         judge.threshold,
         swapped=[label.is_swapped for label in read],
     )
-    outcomes = None
-    if attempted:
-        tuples = [StrategyTuple(known[plan.problem_id], plan.strategies) for plan in attempted]
-        outcomes = auc(judge.scores(tuples), [plan.passed for plan in attempted])
+    outcomes = _outcome_auc(judge, attempted, known)
     write_judge_report(output, found, scores, read, outcome_auc=outcomes)
     if recall is not None:
         save_judge(judge, source, found.to_dict())
@@ -186,6 +203,23 @@ def report(
 def read_by_id(path: Path) -> dict[str, Problem]:
     """The problems of a file by their ids."""
     return {problem.id: problem for problem in read_problems(path)}
+
+
+def _attempted(path: Path | None, problems: Mapping[str, Problem]) -> list[Plan]:
+    """The plans of a file whose outcome is known."""
+    plans = [] if path is None else read_plans(path, problems)
+    return [plan for plan in plans if plan.passed is not None]
+
+
+def _outcome_auc(
+    judge: LearnedJudge, plans: Sequence[Plan], problems: Mapping[str, Problem]
+) -> float | None:
+    from cppo_trl.judges.calibration import auc
+
+    if not plans:
+        return None
+    tuples = [StrategyTuple(problems[plan.problem_id], plan.strategies) for plan in plans]
+    return auc(judge.scores(tuples), [plan.passed for plan in plans])
 
 
 def _known(label: Label, problems: Mapping[str, Problem]) -> Label:
@@ -251,7 +285,7 @@ def run_train(args: argparse.Namespace) -> int:
         for name, field in (("lora_r", "r"), ("lora_alpha", "lora_alpha"))
         if name in given
     }
-    names = ("max_length", "recall", "held_out", "dtype")
+    names = ("max_length", "recall", "held_out", "dtype", "template", "plans", "load_in_4bit")
     options = {name: given[name] for name in names if name in given}
     try:
         accepted = train(

@@ -81,8 +81,11 @@ def _add_train(actions: Any) -> None:
         ("recall", float, "R", "share of the valid tuples that should pass (default: 0.9)"),
         ("held-out", float, "S", "share of the problems to measure on (default: 0.2)"),
         ("dtype", str, "TYPE", "of the base (default: auto)"),
+        ("template", str, "TEXT", "of the question, with {statement} and {plan}"),
+        ("plans", Path, "FILE", "attempted plans: also tells the AUC against outcomes"),
     ):
         _option(parser, name, said, type=kind, metavar=metavar)
+    _option(parser, "load-in-4bit", "quantize the base (nf4)", action="store_true")
     parser.add_argument("--use-cpu", action="store_true", help="even if there is an accelerator")
 
 

@@ -123,7 +123,9 @@ def train_judge(
         {"ids": question.encode(_tuple(label, problems)), "valid": float(label.valid)}
         for label in trained
     ]
-    JudgeTrainer(judge, adapted, args, rows).train()
+    trainer = JudgeTrainer(judge, adapted, args, rows)
+    trainer.train()
+    trainer.save_state()
     scores = judge.scores([_tuple(label, problems) for label in calibrated])
     judge.threshold = threshold_for_recall(scores, [label.valid for label in calibrated], recall)
     scores = judge.scores([_tuple(label, problems) for label in measured])

@@ -104,7 +104,7 @@ class _Planned:
         teacher = {**config.teacher, "cache": folder / "answers.db"}
         command = (
             *(*_CPPO_TRL, "gold", "model", "--problems", str(self.problems)),
-            *("--output", self.gold, "--seed", str(config.seed)),
+            *("--output", self.gold),
             *_options(teacher | own),
         )
         self._add("gold", [Step(command)], [folder / GOLD], [self.problems])
@@ -143,9 +143,9 @@ class _Planned:
                 asked["limit"] = config.judge["problems"]
             files[folder / "plans.yaml"] = self._evaluated(
                 folder / "plans",
-                {"draws": config.judge.get("draws", 4), "batch_size": 256}
-                | dict(config.evaluation or {})
-                | {"seeds": 1, "methods": ["planner"], "benchmarks": [asked], "baseline": None},
+                dict(config.evaluation or {})
+                | {"draws": config.judge.get("draws", 4), "benchmarks": [asked]}
+                | {"seeds": 1, "methods": ["planner"], "baseline": None},
             )
             steps.append(Step((*_CPPO_TRL, "eval", "--config", str(folder / "plans.yaml"))))
             steps.append(
