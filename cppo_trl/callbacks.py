@@ -84,13 +84,13 @@ class LevelOffCallback(TrainerCallback):
         if state.is_world_process_zero:
             # Not an error, but to be seen: by default nobody sees what is logged as info.
             log.warning(
-                "The warm-up ends at step %d: the judge accepts %.3f of all tuples, %.3f in the "
-                "window of %d steps before (standard error of the difference %.3f). To train on, "
-                "set level_off_steps higher, or to 0.",
+                "The warm-up ends at step %d: the acceptance rate (R_plan) has levelled off at "
+                "%.3f; windows of %d steps: %s (standard error of a difference %.3f). To train "
+                "on, set level_off_steps higher, or to 0.",
                 state.global_step,
-                found.after,
-                found.before,
+                found.rates[-1],
                 args.level_off_steps,
+                ", ".join(f"{rate:.3f}" for rate in found.rates),
                 found.noise,
             )
 

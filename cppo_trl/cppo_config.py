@@ -143,9 +143,10 @@ class CPPOConfig(GRPOConfig):
     level_off_steps: int = field(
         default=20,
         metadata={
-            "help": "The warm-up (planner_reward='judge') ends when the mean acceptance rate of a "
-            "window of that many steps is no higher, beyond the noise, than that of the window "
-            "before, or is about 1; 0 never ends it. Other rewards are not concerned."
+            "help": "The warm-up (planner_reward='judge') ends when the mean acceptance rate of "
+            "the last that many steps is no higher, beyond the noise, than those of the two "
+            "windows of as many before, or is about 1; 0 never ends it. The smaller the batch and "
+            "the slower the rise, the more steps it takes. Other rewards are not concerned."
         },
     )
     solver_group: str = field(

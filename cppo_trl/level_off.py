@@ -16,13 +16,12 @@ class LevelOff(NamedTuple):
 
     Attributes:
         step: of the look.
-        before, after: the rates of the two windows.
-        noise: the standard error of their difference.
+        rates: of the windows that were compared, the last one last; alone where it is about 1.
+        noise: the standard error of the difference of the last two; 0 for one window.
     """
 
     step: int
-    before: float
-    after: float
+    rates: tuple[float, ...]
     noise: float
 
 
@@ -33,12 +32,13 @@ class _Entry(NamedTuple):
 
 
 def level_off(history: Iterable[Mapping[str, Any]], window: int) -> LevelOff | None:
-    """Finds the first window of steps whose acceptance rate is no higher than the one before.
+    """Finds the first window of steps whose acceptance rate is no higher than before.
 
+    That is, above neither of the two windows before it by more than one standard error of the
+    difference (over two windows a slow rise has twice the way to show above the noise), or about 1.
     Windows lie side by side and there is one look at the end of each, since a look at every step
-    would sooner or later find noise that falls while the rate rises. The rate is level unless it
-    rose by more than one standard error of the difference, or when it is about 1. The noise is
-    estimated from differences of successive entries, into which a trend hardly enters.
+    would sooner or later find noise that falls while the rate rises. The noise is estimated from
+    differences of successive entries, into which a trend hardly enters.
 
     Args:
         history: of `TrainerState.log_history`. Entries without the metric (those of evaluations
@@ -47,19 +47,26 @@ def level_off(history: Iterable[Mapping[str, Any]], window: int) -> LevelOff | N
         window: least number of steps; a window has two entries or more.
 
     Returns:
-        None while the rate rises, and for fewer than two windows.
+        None while the rate rises, and for fewer than three windows of less than about 1.
     """
-    last: list[_Entry] | None = None
-    open_: list[_Entry] = []
+    windows: list[list[_Entry]] = [[]]
     for entry in _entries(history):
-        open_.append(entry)
-        if len(open_) < 2 or sum(one.steps for one in open_) < window:
+        windows[-1].append(entry)
+        if len(windows[-1]) < 2 or _steps(windows[-1]) < window:
             continue
-        if last is not None:
-            found = LevelOff(entry.step, _mean(last), _mean(open_), _noise(last, open_))
-            if found.after - found.before <= found.noise or found.after >= ALL:
-                return found
-        last, open_ = open_, []
+        after = _mean(windows[-1])
+        if after >= ALL:
+            return LevelOff(entry.step, (after,), 0.0)
+        if len(windows) == 3:
+            variance = _variance([one for part in windows for one in part])
+            noises = [
+                math.sqrt(variance * (1 / _steps(part) + 1 / _steps(windows[-1])))
+                for part in windows[:2]
+            ]
+            before = [_mean(part) for part in windows[:2]]
+            if all(after - b <= noise for b, noise in zip(before, noises, strict=True)):
+                return LevelOff(entry.step, (*before, after), noises[-1])
+        windows = [*windows[-2:], []]
     return None
 
 
@@ -76,15 +83,16 @@ def _entries(history: Iterable[Mapping[str, Any]]) -> list[_Entry]:
     return entries
 
 
+def _steps(entries: list[_Entry]) -> int:
+    return sum(one.steps for one in entries)
+
+
 def _mean(entries: list[_Entry]) -> float:
-    return sum(one.steps * one.rate for one in entries) / sum(one.steps for one in entries)
+    return sum(one.steps * one.rate for one in entries) / _steps(entries)
 
 
-def _noise(before: list[_Entry], after: list[_Entry]) -> float:
+def _variance(entries: list[_Entry]) -> float:
+    """Of the rate of one step."""
     # An entry of w steps has 1 / w of the variance of a step, and differences add variances.
-    squares = [
-        (b.rate - a.rate) ** 2 / (1 / a.steps + 1 / b.steps) for a, b in pairwise(before + after)
-    ]
-    variance = sum(squares) / len(squares)
-    counts = [sum(one.steps for one in part) for part in (before, after)]
-    return math.sqrt(variance * sum(1 / count for count in counts))
+    squares = [(b.rate - a.rate) ** 2 / (1 / a.steps + 1 / b.steps) for a, b in pairwise(entries)]
+    return sum(squares) / len(squares)

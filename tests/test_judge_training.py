@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -89,6 +90,21 @@ def test_only_the_adapter_is_trained(trained, qwen3_dir):
     for name, weight in plain.items():
         inside = name if name in base else name.replace(".weight", ".base_layer.weight")
         assert torch.equal(base[inside], weight)
+
+
+def test_a_judge_is_measured_on_the_tuples_of_other_problems(qwen3_dir, tmp_path):
+    problems, labels = make_labels(12)
+    labels = [
+        label if label.valid else replace(label, source="corruption/swapped") for label in labels
+    ]
+    args = training_arguments(str(tmp_path), use_cpu=True, disable_tqdm=True, max_steps=1)
+    found = train_judge(str(qwen3_dir), labels, problems, args, lora_config(), TEMPLATE)
+    rejected = [
+        score < found.judge.threshold
+        for score, label in zip(found.scores, found.held_out, strict=True)
+        if not label.valid
+    ]
+    assert found.quality.swapped_rejected.value == pytest.approx(sum(rejected) / len(rejected))
 
 
 def train_in_bf16(qwen3_dir, output_dir, **settings):

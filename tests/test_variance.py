@@ -146,6 +146,7 @@ GOOD, BAD = "pass: pass fail", "pass: fail fail"
         ("no_judgement", (("lost: pass fail",) * 2,) * 2, "product"),
         ("no_judgement", (("lost: pass fail",) * 2,) * 2, "judge"),
         ("no_judgement", (("lost: pass fail", GOOD),) * 2, "product"),
+        ("no_judgement", (("lost: pass fail", GOOD),) * 2, "judge"),
         ("judge_rejects_all", (("fail: pass fail", "fail: fail fail"),) * 2, "product"),
         ("judge_rejects_all", (("fail: pass fail", "broken"),) * 2, "judge"),
         ("judge_passes_all", ((GOOD, BAD),) * 2, "judge"),
@@ -161,6 +162,7 @@ GOOD, BAD = "pass: pass fail", "pass: fail fail"
         ("valid_never_solved", ((BAD, "fail: pass fail"),) * 2, "product"),
         ("valid_never_solved", ((BAD, "fail: pass fail"),) * 2, "sum"),
         ("equal_in_groups", ((GOOD, GOOD), (BAD, BAD)), "product"),
+        ("equal_in_groups", ((GOOD, GOOD), (BAD, BAD)), "sum"),
         ("equal_in_groups", (("broken", "broken"), (GOOD, GOOD)), "judge"),
     ],
 )
