@@ -165,6 +165,12 @@ def test_the_reason_for_no_tuple_is_what_was_missing_first(attempts, reason):
     assert gold_from_attempts(records, PROBLEMS, 2).without["a"] == reason
 
 
+def test_a_strategy_of_several_lines_is_gold_on_one():
+    solved = record([("First.\n\nB: Then.", "print(1)", "pass"), ("Two.", "print(2)", "pass")])
+    (plan,) = gold_from_attempts([solved], PROBLEMS, 2).plans
+    assert set(plan.strategies) == {"First. B: Then.", "Two."}
+
+
 def test_attempts_that_follow_no_strategies_are_passed_over():
     attempt = AttemptRecord("", "print(1)", "pass", 1, 1, 0.1)
     direct = Record(0, 0, "a", None, (attempt,) * 4, {})
