@@ -246,6 +246,22 @@ class Endpoint:
 
 
 def _run(work: Coroutine[Any, Any, Any]) -> Any:
-    """Runs it in a thread of its own, since the caller's may have a loop already (notebooks)."""
+    """Runs it in a thread of its own, since the caller's may have a loop already (notebooks).
+
+    An interrupt stops it too: what is not asked yet costs nothing then.
+    """
+    running: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[Any]]] = []
+
+    async def noted() -> Any:
+        task = asyncio.ensure_future(work)
+        running.append((asyncio.get_running_loop(), task))
+        return await task
+
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, work).result()
+        result = thread.submit(asyncio.run, noted())
+        try:
+            return result.result()
+        except KeyboardInterrupt:
+            for loop, task in running:
+                loop.call_soon_threadsafe(task.cancel)
+            raise

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 
 import pytest
@@ -146,6 +148,18 @@ def test_an_endpoint_that_refuses_is_an_error_without_the_key(status):
         judge(server, api_key="sk-secret").judge(PROBLEM, ("add", "count"))
     assert "sk-secret" not in str(error.value)
     assert server.keys == ["Bearer sk-secret"]
+
+
+def test_an_interrupt_stops_the_asking():
+    def hang(body, number):
+        if number == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)
+        return PASS
+
+    with endpoint_stub(hang) as server, pytest.raises(KeyboardInterrupt):
+        judge(server, concurrency=2).judge_many(tuples(20))
+    assert len(server.requests) <= 2
 
 
 def test_an_answer_is_asked_for_once_in_all_runs(tmp_path):

@@ -18,6 +18,9 @@ import pytest
 
 from checkout import ACCELERATE, REPO, run_command
 from cppo_trl.cli import main as cppo_trl_command
+from cppo_trl.evaluation.records import AttemptRecord, Record
+from cppo_trl.tuples import read_plans
+from endpoint_stub import endpoint_stub, said
 
 README = (REPO / "README.md").read_text(encoding="utf-8")
 MODEL_ID = "Qwen/Qwen3.5-0.8B-Base"
@@ -80,12 +83,29 @@ def test_python_snippets_run_in_order(session):
     assert names["report"].name == "report.html"
 
 
+def solve_by_four_routes(path):
+    """Writes what an evaluation of the training problems would: one of them, solved four times."""
+    programs = [f"a, b = map(int, input().split())\nprint(a + b + {n} - {n})" for n in range(4)]
+    attempts = tuple(AttemptRecord(code, code, "pass", 2, 2, 0.1) for code in programs)
+    strategies = tuple(f"Add both numbers and {n}, then take {n} away again." for n in range(4))
+    path.parent.mkdir(parents=True)
+    path.write_text(Record(0, 0, "sum", strategies, attempts, {}).to_line())
+
+
+@pytest.fixture(scope="module")
+def endpoint():
+    """Stands for the server of a large model; it writes plans."""
+    plan = "A: Add them.\nB: Count up.\nC: Use a loop of carries.\nD: Fold the list."
+    with endpoint_stub(lambda body, number: said(plan)) as server:
+        yield server
+
+
 def test_every_kind_of_command_is_in_the_readme():
     assert {shlex.split(command)[0] for command in COMMANDS} == {"make", "accelerate", "cppo-trl"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_command_works(command, session, qwen3_5_dir, tmp_path, monkeypatch, capfd):
+def test_command_works(command, session, endpoint, qwen3_5_dir, tmp_path, monkeypatch, capfd):
     folder, _ = session
     program, *arguments = shlex.split(command)
     if program == "make":
@@ -101,12 +121,20 @@ def test_command_works(command, session, qwen3_5_dir, tmp_path, monkeypatch, cap
         monkeypatch.chdir(folder)
         if "recipes/configs/coordination_gap_eval.yaml" in arguments:
             arguments += ["--model", str(qwen3_5_dir), *SMALL_EVALUATION]
+        if arguments[:2] == ["gold", "attempts"]:
+            solve_by_four_routes(folder / arguments[arguments.index("--records") + 1])
+        if arguments[:2] == ["gold", "model"]:
+            arguments[arguments.index("--base-url") + 1] = endpoint.url
         status = cppo_trl_command(arguments)
         assert status == (arguments[0] == "audit")  # untrained adapters are no-go
         assert capfd.readouterr().out
         if arguments[0] == "verify":
             verdicts = map(json.loads, (folder / "verdicts.jsonl").read_text().splitlines())
             assert [verdict["status"] for verdict in verdicts] == ["pass", "wrong_answer"]
+        if arguments[0] == "gold":
+            solved = {"sum"} if arguments[1] == "attempts" else {"sum", "mirror"}
+            found = read_plans(folder / "gold.jsonl", {"sum", "mirror"})
+            assert {plan.problem_id for plan in found} == solved
         if arguments[0] == "eval":
             assert (folder / "runs" / "my-eval" / "report.html").is_file()
 
