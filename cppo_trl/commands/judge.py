@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cppo_trl.errors import first_line
-from cppo_trl.judges import EndpointError, EndpointJudge, Judge, StrategyTuple
+from cppo_trl.judges import EndpointError, EndpointJudge, Judge, RuleJudge, StrategyTuple
 from cppo_trl.judges.labels import (
     Label,
     LabelError,
@@ -49,6 +49,9 @@ def label_plans(
 ) -> list[Label]:
     """Labels plans by a judge, adds sure negatives if asked to, and writes all.
 
+    Plans that break a rule of `RuleJudge` are left out: the rules are asked before a trained judge,
+    which would spend its labels on what it never sees.
+
     Args:
         problems, plans: JSONL files.
         output: the labels' file.
@@ -63,7 +66,7 @@ def label_plans(
         ProblemError, OSError: a file cannot be used.
     """
     known = read_by_id(problems)
-    found = read_plans(plans, known)
+    found = _unbroken(read_plans(plans, known), known)
     output.write_text("", encoding="utf-8")  # fails before hours of work, not after
     if judge is None:
         labels = [Label(plan.problem_id, plan.strategies, True, source) for plan in found]
@@ -86,6 +89,15 @@ def label_plans(
     valid = sum(label.valid for label in labels)
     print(f"{len(labels)} labels, {valid} valid, of {len(known)} problems: {output}")
     return labels
+
+
+def _unbroken(plans: Sequence[Plan], problems: Mapping[str, Problem]) -> list[Plan]:
+    tuples = [StrategyTuple(problems[plan.problem_id], plan.strategies) for plan in plans]
+    judgements = RuleJudge().judge_many(tuples)
+    kept = [plan for plan, found in zip(plans, judgements, strict=True) if found.valid]
+    if len(kept) < len(plans):
+        print(f"{len(plans) - len(kept)} of {len(plans)} plans break a rule and are left out")
+    return kept
 
 
 def endpoint(model: str, base_url: str | None, **options: Any) -> EndpointJudge:
