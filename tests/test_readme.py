@@ -19,7 +19,7 @@ import pytest
 from checkout import ACCELERATE, REPO, run_command
 from cppo_trl.cli import main as cppo_trl_command
 from cppo_trl.evaluation.records import AttemptRecord, Record
-from cppo_trl.tuples import read_plans
+from cppo_trl.tuples import Plan, read_plans, write_plans
 from endpoint_stub import endpoint_stub, said
 
 README = (REPO / "README.md").read_text(encoding="utf-8")
@@ -38,9 +38,10 @@ SMALL_EVALUATION = [
     *("--max-plan-length", "8", "--max-completion-length", "8"),
 ]
 # What makes the default recipe small enough for a test.
+SMALL_SFT = ["--use_cpu", "true", "--bf16", "false", "--dtype", "float32", "--max_steps", "1"]
 SMALL_RECIPE = [
-    *("--use_cpu", "true", "--bf16", "false", "--dtype", "float32", "--max_steps", "1"),
-    *("--num_generations", "2", "--gradient_accumulation_steps", "2"),
+    *(*SMALL_SFT, "--num_generations", "2", "--gradient_accumulation_steps", "2"),
+    *("--audit_problems", "0"),  # nothing is to be learned from a random model
     *("--max_plan_length", "8", "--max_completion_length", "8"),
 ]
 
@@ -101,7 +102,8 @@ def endpoint():
 
 
 def test_every_kind_of_command_is_in_the_readme():
-    assert {shlex.split(command)[0] for command in COMMANDS} == {"make", "accelerate", "cppo-trl"}
+    kinds = {"make", "accelerate", "cppo-trl", "python"}
+    assert {shlex.split(command)[0] for command in COMMANDS} == kinds
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -112,6 +114,16 @@ def test_command_works(command, session, endpoint, qwen3_5_dir, tmp_path, monkey
         done = subprocess.run(["make", "-n", *arguments], cwd=REPO, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert re.search(r"recipes/quickstart\.py|-m pytest|ruff check", done.stdout)
+    elif program == "python":  # trains for hours: what it would do is all that can be seen here
+        said = run_command([sys.executable, *arguments, "--dry_run"], REPO).stdout
+        stages = re.findall(r"^# (\w+)$", said, re.MULTILINE)
+        assert stages == ["gold", "sft", "judge", "warmup", "audit", "cppo", "evaluation"]
+    elif "recipes/sft_planner.py" in arguments:
+        gold = [Plan(name, ("add", "count", "loop", "fold")) for name in ("sum", "mirror")]
+        write_plans(gold, folder / "gold.jsonl")
+        arguments += ["--model_name_or_path", str(qwen3_5_dir), *SMALL_SFT]
+        run_command([*ACCELERATE, *arguments], folder)
+        assert (folder / "runs" / "sft" / "planner" / "adapter_model.safetensors").is_file()
     elif program == "accelerate":
         arguments += ["--model_name_or_path", str(qwen3_5_dir), *SMALL_RECIPE]
         arguments += ["--output_dir", str(tmp_path / "run")]
