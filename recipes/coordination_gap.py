@@ -61,9 +61,9 @@ _REPORT = """\
 {problems} held-out problems, {tuples} tuples each, {seeds} training seeds; 95 % bootstrap intervals
 over problems and seeds. pass@{k} is averaged over the readings that could be the hidden one.
 admissible: share of the strategies that are readings of their problem. duplicates: share of the
-plans that repeat a strategy. distinct: different strategies in a plan. Every arm starts from "after
-SFT" and takes the same steps; "pipeline" has the warm-up before them. Settings:
-`recipes/configs/coordination_gap_pipeline.yaml`.
+plans that repeat a strategy. distinct: different strategies in a plan. Every arm starts from the
+planner after SFT of its seed and takes the same steps; "pipeline" has the warm-up before them. All
+seeds share one judge. Settings: `recipes/configs/coordination_gap_pipeline.yaml`.
 
 Made by
 
@@ -97,7 +97,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             for seed in range(args.seeds)
         ]
         with teacher() as url:
-            in_turn(whole, args.jobs, url, "pipelines")
+            in_turn(whole[:1], 1, url, "pipeline of seed 0")
+            # One judge for all: what is compared is what a planner does with it.
+            judge = str(Path(whole[0].output) / "judge")
+            whole[1:] = [replace(config, judge=judge) for config in whole[1:]]
+            in_turn(whole[1:], args.jobs, url, "pipelines of the other seeds")
             if not args.ablate:
                 console.print(f"Done in {duration(time.perf_counter() - started)}.")
                 return 0
@@ -149,8 +153,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def in_turn(configs: Sequence[PipelineConfig], jobs: int, url: str, what: str) -> None:
     """Runs pipelines, some at a time; with several, each says what it does in its log alone."""
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    environment = {"OPENAI_BASE_URL": url, "OMP_NUM_THREADS": str(threads)}
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // jobs))
+    environment = {"OPENAI_BASE_URL": url, "OMP_NUM_THREADS": threads}
 
     def run(config: PipelineConfig) -> None:
         shown = console if jobs == 1 else Console(quiet=True)
