@@ -8,11 +8,16 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+import torch
+from bitsandbytes.nn import Linear4bit
+from transformers import AutoModelForCausalLM
 
 from cppo_trl.cli import main
-from cppo_trl.judges.labels import read_labels, write_labels
+from cppo_trl.judges import StrategyTuple
+from cppo_trl.judges.labels import balanced, read_labels, split_by_problem, write_labels
 from cppo_trl.judges.saved import RejectedJudge, load_judge
-from cppo_trl.problems import write_problems
+from cppo_trl.problems import read_problems, write_problems
+from cppo_trl.tuples import read_plans
 from endpoint_stub import endpoint_stub, said
 from test_judge_training import make_labels
 
@@ -34,14 +39,18 @@ def data(tmp_path_factory):
     return folder
 
 
+def train(data, model, output, *more):
+    typed = [
+        *("judge", "train", "--model", str(model), *on(data, "problems", "labels"), "--use-cpu"),
+        *("--output", str(output), "--learning-rate", "1e-2", "--lora-r", "8", *more),
+    ]
+    return main(typed)
+
+
 @pytest.fixture(scope="module")
 def judge_dir(data, qwen3_dir):
-    typed = [
-        *("judge", "train", "--model", str(qwen3_dir), "--problems", str(data / "problems.jsonl")),
-        *("--labels", str(data / "labels.jsonl"), "--output", str(data / "judge"), "--use-cpu"),
-        *("--epochs", "6", "--learning-rate", "1e-2", "--lora-r", "8", "--dtype", "float32"),
-    ]
-    assert main(typed) == 0
+    more = ["--epochs", "6", "--dtype", "float32", *on(data, "plans")]
+    assert train(data, qwen3_dir, data / "judge", *more) == 0
     return data / "judge"
 
 
@@ -74,6 +83,66 @@ def test_plans_without_a_verdict_have_no_label(data, tmp_path, capsys):
     told = capsys.readouterr()
     assert "120 plans have no label: no verdict in the answer" in told.out
     assert "none of the 120 plans" in told.err
+
+
+def test_plans_that_break_a_rule_are_not_asked_about(data, tmp_path, capsys):
+    rows = (data / "plans.jsonl").read_text().splitlines(keepends=True)[:3]
+    repeated = {"problem_id": "p0", "strategies": ["sort first", "Sort first."]}
+    (tmp_path / "plans.jsonl").write_text("".join(rows) + json.dumps(repeated) + "\n")
+    output = tmp_path / "labels.jsonl"
+    with endpoint_stub(lambda body, number: PASS) as server:
+        typed = ["judge", "label", *on(data, "problems"), *on(tmp_path, "plans")]
+        typed += ["--output", str(output), "--model", "big", "--base-url", server.url]
+        assert main(typed) == 0
+        assert len(server.requests) == 3
+    assert len(read_labels(output)) == 3
+    assert "1 of 4 plans break a rule" in capsys.readouterr().out
+
+
+def test_the_auc_against_outcomes_is_of_problems_that_the_judge_was_measured_on(data, judge_dir):
+    content = json.loads((judge_dir / "judge.json").read_text())
+    _, measured = split_by_problem(balanced(read_labels(data / "labels.jsonl"), 42), 0.2, 42)
+    own = {label.problem_id for label in measured}
+    assert len(own) == 6
+    judge = load_judge(judge_dir)
+    problems = {problem.id: problem for problem in read_problems(data / "problems.jsonl")}
+    plans = [p for p in read_plans(data / "plans.jsonl", problems) if p.problem_id in own]
+    plans = [plan for plan in plans if plan.passed is not None]
+    scores = judge.scores([StrategyTuple(problems[p.problem_id], p.strategies) for p in plans])
+    won = [
+        (a > b) + (a == b) / 2
+        for a, one in zip(scores, plans, strict=True)
+        for b, other in zip(scores, plans, strict=True)
+        if one.passed and not other.passed
+    ]
+    assert content["outcome_auc"] == pytest.approx(sum(won) / len(won))
+
+
+def test_a_judge_keeps_the_question_that_it_was_trained_on(data, qwen3_dir, tmp_path):
+    question = "{statement} | {plan} | valid?"
+    train(data, qwen3_dir, tmp_path, "--epochs", "0.2", "--template", question)
+    saved = json.loads((tmp_path / "cppo_judge.json").read_text())
+    assert saved["template"] == question
+    assert load_judge(tmp_path, allow_rejected=True).question.template == question
+    steps = json.loads((tmp_path / "trainer_state.json").read_text())["global_step"]
+    assert steps == 2
+
+
+def test_a_judge_is_trained_on_a_4_bit_base(data, qwen3_dir, tmp_path, monkeypatch):
+    loaded = []
+    load = AutoModelForCausalLM.from_pretrained
+
+    def kept(*args, **kwargs):
+        loaded.append(load(*args, **kwargs))
+        return loaded[-1]
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", kept)
+    train(data, qwen3_dir, tmp_path, "--epochs", "0.2", "--load-in-4bit")
+    (model,) = loaded
+    assert any(isinstance(module, Linear4bit) for module in model.modules())
+    adapters = [p for name, p in model.named_parameters() if ".judge." in name]
+    assert adapters
+    assert {p.dtype for p in adapters} == {torch.float32}
 
 
 def test_gold_plans_need_no_model(data, tmp_path):
