@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     problems = prepare_problems(args.output, args.num_problems, console)
     _, base = prepare_base(args.output, args.base_steps, console)
     changes = [
-        f"model={base}",
+        f"model={args.output / 'base'}",
         f"problems={problems['train']}",
         f"held_out={problems['held_out']}",
         *args.set,

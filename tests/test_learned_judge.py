@@ -99,7 +99,7 @@ def test_a_long_question_loses_plan_tokens_first_and_its_marker_never(qwen3_dir,
     assert before == [*head_ids, *plan_ids][: len(before)]
 
 
-def test_an_adapter_beside_the_roles_is_the_judge(qwen3_dir, tmp_path):
+def test_an_adapter_beside_the_roles_scores_as_a_model_that_it_is_merged_into(qwen3_dir, tmp_path):
     save_adapters(qwen3_dir, tmp_path)
     own = get_peft_model(
         AutoModelForCausalLM.from_pretrained(qwen3_dir), lora_config(), adapter_name="judge"
@@ -108,9 +108,10 @@ def test_an_adapter_beside_the_roles_is_the_judge(qwen3_dir, tmp_path):
     own.save_pretrained(tmp_path)
     sources = {name: (name, str(tmp_path)) for name in ("planner", "solver", "judge")}
     shared = load_adapters(AutoModelForCausalLM.from_pretrained(qwen3_dir), sources)
-    plain = PeftModel.from_pretrained(
+    separate = PeftModel.from_pretrained(
         AutoModelForCausalLM.from_pretrained(qwen3_dir), tmp_path, subfolder="judge"
-    ).eval()
+    )
+    plain = separate.merge_and_unload().eval()
     expected = [alone(plain, qwen3_dir, as_text(item)) for item in TUPLES]
     assert make(qwen3_dir, shared, adapter="judge").scores(TUPLES) == pytest.approx(
         expected, abs=1e-5

@@ -58,7 +58,11 @@ Operator = Callable[[Problem, Sequence[str], Sequence[str], random.Random], tupl
 
 
 def corrupt(
-    problem: Problem, strategies: Sequence[str], others: Sequence[str], seed: int = 0
+    problem: Problem,
+    strategies: Sequence[str],
+    others: Sequence[str],
+    seed: int | str = 0,
+    operators: Sequence[str] | None = None,
 ) -> list[Corrupted]:
     """Every way of making a valid tuple invalid that applies to it, one tuple for each.
 
@@ -67,6 +71,7 @@ def corrupt(
         strategies: a valid tuple, K of 2 or more.
         others: strategies for other problems; without any, none can be swapped in.
         seed: of what is drawn; the same arguments give the same tuples.
+        operators: names in `OPERATORS`; None for all.
 
     Raises:
         ValueError: fewer than 2 strategies.
@@ -74,9 +79,9 @@ def corrupt(
     if len(strategies) < 2:
         raise ValueError(f"strategies has {len(strategies)} entries; it must have 2 or more")
     found = []
-    for name, operator in OPERATORS.items():
+    for name in operators or OPERATORS:
         rng = random.Random(f"{seed} {name} {problem.id}")
-        changed = operator(problem, strategies, others, rng)
+        changed = OPERATORS[name](problem, strategies, others, rng)
         if changed is not None:
             found.append(Corrupted(changed, name))
     return found

@@ -61,6 +61,10 @@ def corrupted_labels(
 ) -> list[Label]:
     """Sure negatives, made of the valid ones by every operator of `corruption.corrupt`.
 
+    Those that swap in strategies of other problems are applied K times, which makes them half of
+    the negatives: to see them takes more than a look at the form, and a judge that does not learn
+    it pays for distinct nonsense.
+
     Args:
         problems: by id.
         labels: of which those that say valid are corrupted; the strategies of other problems are
@@ -68,16 +72,20 @@ def corrupted_labels(
         seed: of what is drawn.
     """
     valid = [label for label in labels if label.valid]
+    foreign = {  # by problem: the strategies of all others
+        name: [text for one in valid if one.problem_id != name for text in one.strategies]
+        for name in {label.problem_id for label in valid}
+    }
+    foreign = {name: list(dict.fromkeys(texts)) for name, texts in foreign.items()}
     made = []
     for number, label in enumerate(valid):
-        others = [
-            text
-            for other in valid
-            if other.problem_id != label.problem_id
-            for text in other.strategies
-        ]
+        others = foreign[label.problem_id]
         problem = problems[label.problem_id]
-        for item in corrupt(problem, label.strategies, others, seed=seed + number):
+        made_of_it = corrupt(problem, label.strategies, others, seed + number)
+        for again in range(1, len(label.strategies)):
+            more = f"{seed + number} {again}"
+            made_of_it += corrupt(problem, label.strategies, others, more, FOREIGN)
+        for item in made_of_it:
             source = f"{CORRUPTION}/{item.operator}"
             made.append(Label(problem.id, item.strategies, False, source, item.operator))
     return made
