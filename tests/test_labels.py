@@ -82,6 +82,20 @@ def test_only_valid_tuples_are_corrupted_and_with_strategies_of_other_problems()
     assert not any("never" in text for label in made for text in label.strategies)
 
 
+def test_each_valid_tuple_gives_k_of_each_kind_with_strategies_of_other_problems():
+    problems = {
+        name: Problem(name, f"Do {name}.", (TestCase("1", "2"),)) for name in map(str, range(9))
+    }
+    labels = [
+        Label(name, tuple(f"route {name}{letter}" for letter in "abcd"), True, "judge")
+        for name in problems
+    ]
+    counts = Counter(label.source for label in corrupted_labels(problems, labels))
+    foreign = {"corruption/swapped", "corruption/mixed"}
+    assert {counts.pop(source) for source in foreign} == {9 * 4}
+    assert set(counts.values()) == {9}
+
+
 def test_an_unknown_judgement_is_no_label():
     problem = Problem("p", "", (TestCase("", ""),))
     assert Label.of(problem, ("a", "b"), Judgement(None, "down"), "judge") is None
