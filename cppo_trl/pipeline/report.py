@@ -46,7 +46,7 @@ class Told:
         said: in one line.
         seconds: that it took.
         curves: name -> (x, y), what its panel shows; of the audit and the evaluation, shares with
-            their intervals: name -> (low, value, high).
+            their intervals: name -> (low, value, high), and of the audit what is required.
     """
 
     name: str
@@ -126,18 +126,17 @@ def _audit(folder: Path) -> Told:
     failed = [one["name"] for one in found["criteria"] if not one["met"]]
     said = "go" if found["go"] else "NO-GO: " + ", ".join(failed)
     said += f", on {found['problems']} problems with {found['tuples']} tuples each"
-    intervals = {
-        one["name"]: _interval(one["low"], one["value"], one["high"]) for one in found["criteria"]
+    shares = {
+        one["name"]: (*_interval(one["low"], one["value"], one["high"]), one["least"])
+        for one in found["criteria"]
     }
-    return Told("audit", said, _seconds(folder), intervals)
+    return Told("audit", said, _seconds(folder), shares)
 
 
 def _cppo(folder: Path) -> Told:
-    names = {"R_plan": "R_plan", "judge passes": "judge_pass_rate"}
-    curves = _logged(folder, names)
-    evaluated = _history(folder, "eval_R_plan")
-    most = _largest_pass(folder, "eval_pass@") if evaluated else _largest_pass(folder, "pass@")
-    if most is not None:
+    curves = _logged(folder, {"R_plan": "R_plan", "judge passes": "judge_pass_rate"})
+    # Of a training batch pass@K is not shown: tuples that were not solved have none.
+    if (most := _largest_pass(folder, "eval_pass@")) is not None:
         curves |= _logged(folder, {most.replace("eval_", "development "): most})
     _, rewards = curves["R_plan"]
     part = max(1, len(rewards) // 5)
@@ -238,7 +237,8 @@ def _draw_curves(axes: Axes, curves: Mapping[str, Sequence[Sequence[float]]]) ->
 def _draw_shares(axes: Axes, shares: Mapping[str, Sequence[float]]) -> None:
     names = list(shares)[::-1]
     for place, name in enumerate(names):
-        low, value, high = shares[name]
+        low, value, high, *required = shares[name]
+        axes.plot(required, [place] * len(required), "|", color=_INK, markersize=14)
         axes.plot([low, high], [place, place], color=_BLUE, linewidth=2)
         axes.plot(value, place, "o", color=_BLUE, markersize=5)
         axes.annotate(
