@@ -20,8 +20,8 @@ from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
 
 from cppo_trl import CodeVerifier, CPPOConfig, CPPOTrainer, Problem, RuleJudge
 from cppo_trl.audit import audit_policy, markdown, write_audit
-from cppo_trl.judges import Judge, JudgeChain
-from cppo_trl.judges.saved import AdapterJudge, RejectedJudge
+from cppo_trl.judges import EndpointJudge, Judge, JudgeChain
+from cppo_trl.judges.saved import AdapterJudge, RejectedJudge, load_judge
 from cppo_trl.role_model import model_init_kwargs
 from cppo_trl.training_data import DataError, load_problems, refuse_overlap
 
@@ -67,8 +67,23 @@ class RecipeArguments:
             "the rules: a third, frozen adapter, so it has to be of the same base."
         },
     )
+    judge_own_base: bool = field(
+        default=False,
+        metadata={"help": "Load the trained judge on a base of its own, beside the one trained."},
+    )
     allow_rejected_judge: bool = field(
         default=False, metadata={"help": "Use a judge that its rule of acceptance rejected."}
+    )
+    judge_model: str | None = field(
+        default=None,
+        metadata={
+            "help": "Name of a large model behind an OpenAI-compatible endpoint, asked last. Plans "
+            "that it cannot be asked about are unknown, and not rejected."
+        },
+    )
+    judge_base_url: str | None = field(
+        default=None,
+        metadata={"help": "Of that endpoint; None is OPENAI_BASE_URL. Its key: OPENAI_API_KEY."},
     )
     audit_problems: int = field(
         default=64,
@@ -130,16 +145,7 @@ def main(recipe: RecipeArguments, args: CPPOConfig, model: ModelConfig) -> None:
             refuse_overlap(train, held_out)
     except DataError as error:
         raise SystemExit(str(error)) from error
-    judge: Judge = RuleJudge(
-        max_words=recipe.judge_max_words,
-        check=import_function(recipe.judge_check) if recipe.judge_check else None,
-    )
-    if recipe.judge:
-        try:
-            learned = AdapterJudge(recipe.judge, allow_rejected=recipe.allow_rejected_judge)
-        except (RejectedJudge, OSError) as error:
-            raise SystemExit(f"judge={recipe.judge!r}: {error}") from error
-        judge = JudgeChain(judge, learned)
+    judge = make_judge(recipe)
     given = {"planner": recipe.planner_adapter, "solver": recipe.solver_adapter}
     args.model_init_kwargs = model_init_kwargs(model, args.model_init_kwargs)
     with CodeVerifier(
@@ -166,6 +172,25 @@ def main(recipe: RecipeArguments, args: CPPOConfig, model: ModelConfig) -> None:
         trainer.save_state()
         if args.push_to_hub:
             trainer.push_to_hub()
+
+
+def make_judge(recipe: RecipeArguments) -> Judge:
+    """The judges that are asked, one after the other: the cheap ones first."""
+    judges: list[Judge] = [
+        RuleJudge(
+            max_words=recipe.judge_max_words,
+            check=import_function(recipe.judge_check) if recipe.judge_check else None,
+        )
+    ]
+    try:
+        if recipe.judge:
+            load = load_judge if recipe.judge_own_base else AdapterJudge
+            judges.append(load(recipe.judge, allow_rejected=recipe.allow_rejected_judge))
+        if recipe.judge_model:
+            judges.append(EndpointJudge(recipe.judge_model, recipe.judge_base_url))
+    except (RejectedJudge, OSError, ImportError) as error:
+        raise SystemExit(f"judge={recipe.judge!r}: {error}") from error
+    return judges[0] if len(judges) == 1 else JudgeChain(*judges)
 
 
 def stop_on_no_go(

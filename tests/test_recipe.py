@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from bitsandbytes.nn import Linear4bit
+from peft import get_peft_model
 from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from checkout import ACCELERATE, RECIPES, load_recipe, run_command
 from cppo_trl import Problem, Prompts, TestCase
@@ -19,7 +21,13 @@ from cppo_trl.benchmarks.coordination_gap.base import (
     BaseSettings,
     train_base,
 )
+from cppo_trl.judges import StrategyTuple
+from cppo_trl.judges.learned import LearnedJudge, ValidityQuestion
+from cppo_trl.judges.saved import save_judge
 from cppo_trl.problems import write_problems
+from cppo_trl.roles import add_roles
+from endpoint_stub import endpoint_stub, said
+from tiny_adapters import lora_config
 
 CPU_CONFIG = RECIPES / "configs" / "coordination_gap_cpu.yaml"
 ON_CPU = ["--use_cpu", "true", "--bf16", "false", "--dtype", "float32"]
@@ -224,6 +232,37 @@ def test_a_trained_judge_is_asked_after_the_rules(recipe, start, tmp_path, monke
     first, second = asked["judge"].judges
     assert type(first).__name__ == "RuleJudge"
     assert second.source == str(tmp_path / "judge")
+
+
+def test_a_large_model_is_asked_about_what_passes_the_rules(recipe):
+    with endpoint_stub(lambda body, number: said('{"verdict": "fail"}')) as server:
+        asked = ["--judge_model", "big", "--judge_base_url", server.url]
+        task, _, _ = recipe.parse_arguments(["--problems", "p.jsonl", *ON_CPU, *asked])
+        judge = recipe.make_judge(task)
+        sound = StrategyTuple(problem("p", "Print x."), ("sort them", "count them"))
+        repeated = StrategyTuple(problem("p", "Print x."), ("sort them", "sort them"))
+        assert [found.valid for found in judge.judge_many([sound, repeated])] == [False, False]
+        assert len(server.requests) == 1
+
+
+def test_a_judge_on_a_base_of_its_own_shares_nothing_with_what_is_trained(
+    recipe, qwen3_dir, tmp_path
+):
+    own = get_peft_model(
+        AutoModelForCausalLM.from_pretrained(qwen3_dir), lora_config(), adapter_name="judge"
+    )
+    tokenizer = AutoTokenizer.from_pretrained(qwen3_dir)
+    question = ValidityQuestion(tokenizer)
+    judge = LearnedJudge(own, question, tokenizer.pad_token_id, 0.5, "judge")
+    save_judge(judge, tmp_path / "judge", {"accepted": True})
+    asked = ["--judge", str(tmp_path / "judge"), "--judge_own_base", "true"]
+    task, _, _ = recipe.parse_arguments(["--problems", "p.jsonl", *ON_CPU, *asked])
+    _, learned = recipe.make_judge(task).judges
+    sound = StrategyTuple(problem("p", "Print x."), ("sort them", "count them"))
+    assert learned.scores([sound]) == pytest.approx(judge.scores([sound]), abs=1e-5)
+    model = learned.model
+    learned.attach(add_roles(AutoModelForCausalLM.from_pretrained(qwen3_dir), lora_config()))
+    assert learned.model is model
 
 
 def test_a_rejected_judge_is_refused_unless_told_otherwise(start, tmp_path):
