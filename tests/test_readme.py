@@ -42,6 +42,7 @@ SMALL_RECIPE = [
     *("--use_cpu", "true", "--bf16", "false", "--dtype", "float32", "--max_steps", "1"),
     *("--num_generations", "2", "--gradient_accumulation_steps", "2"),
     *("--max_plan_length", "8", "--max_completion_length", "8"),
+    *("--audit_problems", "0"),  # which says no-go to random weights
 ]
 
 
