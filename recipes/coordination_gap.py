@@ -161,8 +161,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def in_turn(configs: Sequence[PipelineConfig], jobs: int, url: str, what: str) -> None:
     """Runs pipelines, some at a time; with several, each says what it does in its log alone."""
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    environment = {"OPENAI_BASE_URL": url, "OMP_NUM_THREADS": str(threads)}
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // jobs))
+    environment = {"OPENAI_BASE_URL": url, "OMP_NUM_THREADS": threads}
 
     def run(config: PipelineConfig) -> None:
         shown = console if jobs == 1 else Console(quiet=True)

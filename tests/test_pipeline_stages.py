@@ -96,7 +96,7 @@ def test_joint_stage_is_not_audited_twice_and_is_audited_without_the_stage():
 )
 def test_a_stage_left_out_is_not_run_and_the_one_before_is_built_on(left_out, policy):
     stages = planned(**left_out)
-    without = {name for name in left_out} | ({"gold"} if "sft" in left_out else set())
+    without = set(left_out) | ({"gold"} if "sft" in left_out else set())
     assert list(stages) == [name for name in ALL if name not in without]
     assert option(stages["audit"], "--policy") == str(policy)
     assert written(stages["cppo"])["planner_adapter"] == str(policy)
