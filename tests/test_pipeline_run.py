@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -156,9 +157,7 @@ def test_a_training_goes_on_from_its_last_checkpoint_that_is_whole(output):
     stage = Stage("one", (python(SAY, path, trains=True),), {}, (path,))
     run(output, stage)
     assert path.read_text() == ""
-    (output / "one" / "stage.json").write_text(
-        json.dumps(record(output, "one") | {"done": False})
-    )
+    (output / "one" / "stage.json").write_text(json.dumps(record(output, "one") | {"done": False}))
     checkpoint(output / "one", 2)
     last = checkpoint(output / "one", 10)
     checkpoint(output / "one", 12, is_whole=False)  # killed while it was saved
@@ -186,7 +185,7 @@ def test_a_failure_is_told_with_its_last_lines_and_its_log(output):
 
 
 def test_a_stage_that_leaves_no_result_failed(output):
-    with pytest.raises(StageFailed, match="left no .*nothing"):
+    with pytest.raises(StageFailed, match=r"left no .*nothing"):
         run(output, Stage("one", (python("pass"),), {}, (output / "one" / "nothing",)))
     assert record(output, "one")["done"] is False
 
@@ -245,7 +244,8 @@ from pathlib import Path
 from rich.console import Console
 from cppo_trl.pipeline.process import run_with_bar
 signal.signal(signal.SIGTERM, signal.default_int_handler)
-run_with_bar([sys.executable, "-c", {LAUNCHER!r}, sys.argv[1]], Path(sys.argv[2]), Console(quiet=True))
+command = [sys.executable, "-c", {LAUNCHER!r}, sys.argv[1]]
+run_with_bar(command, Path(sys.argv[2]), Console(quiet=True))
 """
 
 
@@ -315,7 +315,7 @@ def test_two_pipelines_do_not_run_into_one_directory(config, tmp_path):
     (tmp_path / "run").mkdir()
     with (
         FileLock(tmp_path / "run" / ".lock"),
-        pytest.raises(PipelineError, match="output is .*run'; another pipeline runs into it"),
+        pytest.raises(PipelineError, match=r"output is .*run'; another pipeline runs into it"),
     ):
         run_pipeline(config(), RECIPES, QUIET)
 
@@ -395,6 +395,7 @@ def test_a_failed_stage_is_exit_status_1(tmp_path, monkeypatch, capfd):
 
 # The whole of it.
 
+
 def small(stage):
     """The settings of a training that takes two steps and can be gone on with."""
     settings = {
@@ -413,13 +414,12 @@ CHANGES = [
     f"accelerate={json.dumps(str(RECIPES / 'accelerate' / 'cpu.yaml'))}",
     "allow_rejected_judge=true",
     "ignore_no_go=true",
-    "policy.max_plan_length=48",
     "policy.max_completion_length=24",
     # Learns the few gold tuples by heart, so that some plans are valid and a judge has both labels.
-    "sft.num_train_epochs=30",
+    "sft.num_train_epochs=40",
     "sft.learning_rate=5.0e-3",
     "sft.warmup_steps=1",
-    "judge.draws=4",
+    "judge.draws=6",
     "judge.epochs=1",
     "judge.batch_size=16",
     "evaluation.draws=1",
@@ -428,25 +428,150 @@ CHANGES = [
     *small("cppo"),
 ]
 SMALL = [
-    *("--num-problems", "12", "--base-steps", "40"),
+    *("--num-problems", "12", "--base-steps", "60"),
     *(f"--set={change}" for change in CHANGES),
 ]
 
 
 @pytest.fixture(scope="module")
-def gap(tmp_path_factory):
-    """Runs the coordination gap's pipeline, in a folder with a space; gives its exit status."""
-    module = load_recipe("coordination_gap")
+def made(tmp_path_factory):
+    """The directory of a whole pipeline, made in a folder with a space; treat it as read-only."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(REPO))
         patch.setenv("OMP_NUM_THREADS", "1")
         patch.setenv("OPENAI_API_KEY", "sk-1234")
         patch.chdir(tmp_path_factory.mktemp("gap"))
-        yield lambda *more: module.main(["--output", "a run", *SMALL, *more])
+        assert load_recipe("coordination_gap").main(["--output", "a run", *SMALL]) == 0
+        yield Path("a run").resolve() / "seed-0" / "pipeline"
 
 
-@pytest.fixture(scope="module")
-def made(gap):
-    """The directory of a whole pipeline; treat it as read-only."""
-    assert gap() == 0
-    return Path("a run").resolve() / "seed-0" / "pipeline"
+@pytest.fixture
+def again(made, tmp_path):
+    """Runs a copy of the pipeline by its own settings, with changes; gives its directory."""
+    copy = tmp_path / "copy"
+    shutil.copytree(made, copy)
+
+    def run(*changes, status=0):
+        given = [part for change in changes for part in ("--set", change)]
+        arguments = ["--config", str(made / "pipeline.yaml"), "--set", f"output={copy}", *given]
+        assert load_recipe("pipeline").main(arguments) == status
+        return copy
+
+    run.folder = copy
+    return run
+
+
+def logs(folder):
+    return {name: (folder / name / "log.txt").read_text() for name in ALL}
+
+
+def test_every_stage_keeps_its_commands_settings_time_and_log(made):
+    for name in ALL:
+        found = record(made, name)
+        assert found["done"] is True, name
+        assert found["seconds"] > 0, name
+        assert found["commands"], name
+        assert (made / name / "log.txt").stat().st_size, name
+    for name in ("sft", "warmup", "cppo", "evaluation"):
+        assert yaml.safe_load((made / name / "config.yaml").read_text()), name
+    assert len(record(made, "judge")["commands"]) == 3  # plans, labels, training
+
+
+def test_report_has_a_row_for_each_stage_and_a_picture(made):
+    text = (made / "report.md").read_text()
+    rows = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ")]
+    titles = ["Gold tuples", "Planner SFT", "Judge", "Warm-up", "Audit", "Joint CPPO"]
+    assert rows == ["stage", *titles, "Held-out problems", "all"]
+    assert "12 tuples of 12 problems" in text
+    assert "pass@4: direct" in text
+    with Image.open(made / "stages.png") as image:
+        assert image.width > 1000
+    told = json.loads((made / "report.json").read_text())
+    assert [one["stage"] for one in told] == ALL
+    assert (made / "evaluation" / "report.md").is_file()
+
+
+def test_settings_of_the_run_are_kept_and_no_secret_is(made):
+    kept = yaml.safe_load((made / "pipeline.yaml").read_text())
+    assert kept["cppo"]["max_steps"] == 2
+    assert kept["seed"] == 0
+    texts = [path.read_bytes() for path in made.rglob("*") if path.is_file()]
+    assert not any(b"sk-1234" in text for text in texts)
+
+
+def test_labels_come_from_the_stand_in_and_from_corruption(made):
+    labels = [json.loads(line) for line in (made / "judge" / "labels.jsonl").open()]
+    sources = {label["source"].partition("/")[0] for label in labels}
+    assert sources == {"teacher", "corruption"}
+    assert {label["valid"] for label in labels} == {True, False}
+
+
+def test_training_problems_are_those_of_the_file(made):
+    assert len(read_problems(made / "problems.jsonl")) == 12
+
+
+def test_a_second_run_runs_nothing_again_wherever_the_run_is(again, capfd):
+    before = {name: record(again.folder, name) for name in ALL}
+    texts = logs(again.folder)
+    folder = again()
+    assert {name: record(folder, name) for name in ALL} == before
+    assert logs(folder) == texts
+    assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == sorted(ALL)
+    assert capfd.readouterr().out.count("Done before") == len(ALL)
+
+
+def test_a_changed_joint_stage_is_made_again_with_the_evaluation_alone(again):
+    texts = logs(again.folder)
+    folder = again("cppo.learning_rate=1e-3")
+    folders = {path.name for path in folder.iterdir() if path.is_dir()}
+    assert folders == {*ALL, "cppo.1", "evaluation.1"}
+    changed = [name for name, text in logs(folder).items() if text != texts[name]]
+    assert changed == ["cppo", "evaluation"]
+    assert (folder / "cppo.1" / "log.txt").read_text() == texts["cppo"]
+    assert (folder / "evaluation.1" / "summary.json").is_file()
+    assert yaml.safe_load((folder / "cppo" / "config.yaml").read_text())["learning_rate"] == "1e-3"
+
+
+def test_a_killed_training_goes_on_from_its_checkpoint(again, capfd):
+    folder = again.folder / "cppo"
+    (folder / "stage.json").write_text(json.dumps(record(again.folder, "cppo") | {"done": False}))
+    (folder / "trainer_state.json").unlink()
+    shutil.rmtree(folder / "checkpoint-2")
+    again()
+    said = "".join(capfd.readouterr().out.split())  # lines are wrapped
+    assert said.count("--resume_from_checkpoint") == 1
+    assert f"--resume_from_checkpoint{folder / 'checkpoint-1'}" in said
+    assert record(again.folder, "cppo")["done"] is True
+    assert json.loads((folder / "trainer_state.json").read_text())["global_step"] == 2
+    assert not (again.folder / "evaluation.1").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "stage", "advice"),
+    [
+        ("allow_rejected_judge=false", "judge", "allow_rejected_judge=true goes on"),
+        ("ignore_no_go=false", "audit", "ignore_no_go=true goes on"),
+    ],
+)
+def test_a_rejected_judge_and_a_no_go_stop_with_advice(change, stage, advice, again, capfd):
+    assert record(again.folder, stage)["refused"] is True  # so weak a base comes to nothing
+    again(change, status=1)
+    said = capfd.readouterr().err
+    assert f"pipeline: stage '{stage}'" in said
+    assert advice in said
+
+
+def test_a_training_that_logged_nothing_is_reported(made, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(made, copy)
+    for name in ("sft", "warmup", "cppo"):
+        (copy / name / "trainer_state.json").write_text('{"global_step": 2, "log_history": []}')
+    config = yaml.safe_load((made / "pipeline.yaml").read_text()) | {"output": str(copy)}
+    report = write_report(PipelineConfig(**config), ALL)
+    assert "2 steps; R_plan was not logged" in report.read_text()
+
+
+def test_bad_settings_of_the_coordination_gap_are_exit_status_2(made, capsys):
+    module = load_recipe("coordination_gap")
+    assert module.main(["--output", "a run", *SMALL, "--set", "cppo.judge=x"]) == 2
+    assert "coordination_gap: cppo.judge is 'x'" in capsys.readouterr().err
