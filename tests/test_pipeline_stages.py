@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from checkout import RECIPES, load_recipe
+from cppo_trl.benchmarks.coordination_gap.ablation import ARMS, arm_config
 from cppo_trl.commands.options import command_parser
 from cppo_trl.evaluation.config import EvaluationConfig
 from cppo_trl.pipeline import PipelineConfig, PipelineError, read_config, stages_of
@@ -255,9 +256,25 @@ def test_every_command_of_cppo_trl_is_one_that_it_takes(name):
     assert checked
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+ARM_CONFIGS = {
+    f"arm {arm.name}": arm_config(GAP_CONFIG, arm, Path("runs/arms") / arm.name) for arm in ARMS
+}
+
+
+def test_every_arm_of_the_ablation_starts_from_the_same_policy_and_differs_in_its_pay():
+    paid = []
+    for config in ARM_CONFIGS.values():
+        (stage,) = stages_of(config, RECIPES)
+        settings = written(stage)
+        assert settings["planner_adapter"] == str(Path(GAP_CONFIG.output) / "sft")
+        assert settings["audit_problems"] == 0
+        paid.append((settings.get("planner_reward", "product"), "judge" in settings))
+    assert len(set(paid)) == len(ARMS)
+
+
+@pytest.mark.parametrize("name", CONFIGS | ARM_CONFIGS)
 def test_every_configuration_of_a_training_is_one_that_its_recipe_takes(name, tmp_path):
-    config = replace(CONFIGS[name], output=str(tmp_path / "a run"))
+    config = replace((CONFIGS | ARM_CONFIGS)[name], output=str(tmp_path / "a run"))
     trained = [one for one in stages_of(config, RECIPES) if one.steps[0].trains]
     assert trained
     for stage in trained:
