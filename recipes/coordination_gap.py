@@ -156,6 +156,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     for name in ("seeds", "jobs"):
         if getattr(args, name) < 1:
             parser.error(f"--{name} is {getattr(args, name)}; it must be 1 or more")
+    for change in args.set:
+        if change.partition("=")[0] in ("output", "seed"):
+            parser.error(f"--set {change}: --output and --seeds decide it")
     return args
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -21,7 +22,7 @@ from rich.console import Console
 from checkout import RECIPES, REPO, load_recipe
 from cppo_trl import Problem, TestCase
 from cppo_trl.pipeline import PipelineConfig, PipelineError, StageFailed, run_pipeline
-from cppo_trl.pipeline.process import run_with_bar
+from cppo_trl.pipeline.process import run_with_bar, say_command
 from cppo_trl.pipeline.report import write_report
 from cppo_trl.pipeline.run import run_stages
 from cppo_trl.pipeline.stages import Stage, Step
@@ -273,6 +274,14 @@ def test_a_command_says_its_progress_and_all_of_it_is_logged(tmp_path, capfd):
     run_with_bar([sys.executable, "-c", code], tmp_path / "log.txt", Console())
     assert capfd.readouterr().err == "50%\n"
     assert {"metrics", "50%"} == set((tmp_path / "log.txt").read_text().split())
+
+
+def test_a_command_is_said_in_one_line_that_a_shell_reads(capsys):
+    command = ["python", "a path/of [bold]" + "x" * 100, "--template", "{statement}\nPLAN"]
+    say_command(Console(width=40), command)
+    said = capsys.readouterr().out
+    assert said.startswith("$ ")
+    assert shlex.split(said[2:]) == command
 
 
 # What is checked before the first stage.
@@ -569,6 +578,22 @@ def test_a_training_that_logged_nothing_is_reported(made, tmp_path):
     config = yaml.safe_load((made / "pipeline.yaml").read_text()) | {"output": str(copy)}
     report = write_report(PipelineConfig(**config), ALL)
     assert "2 steps; R_plan was not logged" in report.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--seeds", "0"], "--seeds is 0; it must be 1 or more"),
+        (["--jobs", "0"], "--jobs is 0; it must be 1 or more"),
+        (["--set", "seed=3"], "--set seed=3: --output and --seeds decide it"),
+        (["--set", "output=x"], "--set output=x: --output and --seeds decide it"),
+    ],
+)
+def test_options_of_the_coordination_gap_that_cannot_be_used_are_refused(arguments, said, capsys):
+    with pytest.raises(SystemExit) as refusal:
+        load_recipe("coordination_gap").parse_arguments(arguments)
+    assert refusal.value.code == 2
+    assert said in capsys.readouterr().err
 
 
 def test_bad_settings_of_the_coordination_gap_are_exit_status_2(made, capsys):

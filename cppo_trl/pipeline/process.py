@@ -86,8 +86,9 @@ def _end(pid: int) -> None:
 
 
 def say_command(console: Console, command: Sequence[str]) -> None:
-    """Prints a command as a person would give it."""
-    console.print(f"$ {shlex.join(command)}", style="dim", highlight=False, markup=False)
+    """Prints a command as a person would give it: in one line, however long, to be copied."""
+    said = f"$ {shlex.join(command)}"
+    console.print(said, style="dim", highlight=False, markup=False, soft_wrap=True)
 
 
 def duration(seconds: float) -> str:
