@@ -54,12 +54,17 @@ def load_problems(source: str) -> list[Problem]:
     return problems_from_dataset(load_dataset(source, split="train"))
 
 
-def refuse_overlap(train: Sequence[Problem], sources: Mapping[str, Sequence[Problem]]) -> None:
+def refuse_overlap(
+    train: Sequence[Problem],
+    sources: Mapping[str, Sequence[Problem]],
+    otherwise: str = ", or train on them nevertheless with --allow_overlap true",
+) -> None:
     """Refuses evaluation problems that are among the training problems.
 
     Args:
         train: the training problems.
         sources: the evaluation problems, by where they come from.
+        otherwise: what can be done beside leaving them out, in words.
 
     Raises:
         DataError: there are some; it names five.
@@ -70,8 +75,7 @@ def refuse_overlap(train: Sequence[Problem], sources: Mapping[str, Sequence[Prob
             shown = "; ".join(pairs[:5]) + ("; ..." if len(pairs) > 5 else "")
             raise DataError(
                 f"{len(found)} problems of {source} are among the training problems: {shown}. "
-                "Leave them out of one of the two, or train on them nevertheless with "
-                "--allow_overlap true"
+                f"Leave them out of one of the two{otherwise}"
             )
 
 

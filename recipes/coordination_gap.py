@@ -33,6 +33,7 @@ from rich.console import Console
 from tqdm.auto import tqdm
 
 from cppo_trl import CodeVerifier, load_policy
+from cppo_trl.benchmarks import BenchmarkError
 from cppo_trl.benchmarks.coordination_gap.ablation import ARMS, ablation_table, arm_config
 from cppo_trl.benchmarks.coordination_gap.measure import (
     Measurement,
@@ -44,9 +45,17 @@ from cppo_trl.benchmarks.coordination_gap.prepare import prepare_base, prepare_p
 from cppo_trl.benchmarks.coordination_gap.report import conclusion
 from cppo_trl.benchmarks.coordination_gap.results import Result
 from cppo_trl.benchmarks.coordination_gap.teacher import teacher
-from cppo_trl.pipeline import PipelineConfig, StageFailed, read_config, run_pipeline
+from cppo_trl.errors import first_line
+from cppo_trl.pipeline import (
+    PipelineConfig,
+    PipelineError,
+    StageFailed,
+    read_config,
+    run_pipeline,
+)
 from cppo_trl.pipeline.process import duration
-from cppo_trl.problems import read_problems
+from cppo_trl.problems import ProblemError, read_problems
+from cppo_trl.training_data import DataError
 
 RECIPES = Path(os.path.relpath(Path(__file__).parent))
 CONFIG = RECIPES / "configs" / "coordination_gap_pipeline.yaml"
@@ -82,9 +91,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     problems = prepare_problems(args.output, args.num_problems, console)
     _, base = prepare_base(args.output, args.base_steps, console)
     changes = [
-        f"model={args.output / 'base'}",
-        f"problems={problems['train']}",
-        f"held_out={problems['held_out']}",
+        f"model={json.dumps(str(args.output / 'base'))}",  # whatever a path holds, JSON is YAML
+        f"problems={json.dumps(str(problems['train']))}",
+        f"held_out={json.dumps(str(problems['held_out']))}",
         *args.set,
     ]
     try:
@@ -111,8 +120,11 @@ def main(argv: Sequence[str] | None = None) -> int:
                 for arm in ARMS
             ]
             in_turn(arms, args.jobs, url, "arms")
+    except (PipelineError, DataError, ProblemError, BenchmarkError, OSError) as error:
+        print(f"coordination_gap: {first_line(error)}", file=sys.stderr)
+        return 2
     except StageFailed as error:
-        print(error, file=sys.stderr)
+        print(f"coordination_gap: {error}", file=sys.stderr)
         return 1
     given = sys.argv[1:] if argv is None else argv
     report(args, base, problems["held_out"], shlex.join(["python", __file__, *given]))
@@ -148,6 +160,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     for name in ("seeds", "jobs"):
         if getattr(args, name) < 1:
             parser.error(f"--{name} is {getattr(args, name)}; it must be 1 or more")
+    for change in args.set:
+        if change.partition("=")[0] in ("output", "seed"):
+            parser.error(f"--set {change}: --output and --seeds decide it")
     return args
 
 

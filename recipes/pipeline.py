@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,8 +57,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except StageFailed as error:
         print(f"pipeline: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("pipeline: stopped; the same command goes on", file=sys.stderr)
+        return 130
     return 0
 
 
 if __name__ == "__main__":
+    # As an interrupt: a scheduler that ends this process ends the stage's too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

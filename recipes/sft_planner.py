@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cppo_trl.tuples import PlanError, read_plans
 from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
 
 from cppo_trl.judges import StrategyTuple
@@ -26,6 +25,7 @@ from cppo_trl.planner_sft_trainer import PlannerSFTTrainer
 from cppo_trl.problems import Problem
 from cppo_trl.role_model import model_init_kwargs
 from cppo_trl.training_data import DataError, load_problems, refuse_overlap
+from cppo_trl.tuples import PlanError, read_plans
 
 DEFAULT_CONFIG = Path(__file__).parent / "configs" / "qwen3.5-4b-base" / "sft.yaml"
 

@@ -14,9 +14,17 @@ from typing import Any
 
 import torch
 
+from cppo_trl import CodeVerifier, Prompts
+from cppo_trl.audit import audit_policy
+from cppo_trl.generation import Sampling, Speaker
+from cppo_trl.judges import Judge, Judgement
+from cppo_trl.problems import read_problems
 from cppo_trl.roles import ROLES, role_of
+from cppo_trl.rollouts import RolloutPolicy
 from scripted_rollouts import Script, scripted_problems, scripted_trainer
+from small_evaluation import PROMPTS, Guesser, K, write_guesses
 
+AUDITED = (5, 1)  # problems: not as many for each rank, and none for one of them
 RANK, RANKS = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))  # of torchrun
 
 
@@ -94,9 +102,28 @@ def evaluate(model_dir: Path, output_dir: Path) -> dict[str, float]:
     return trainer.evaluate(scripted_problems(3))
 
 
+class Picky(Judge):
+    """Takes the tuples of some problems for valid."""
+
+    def judge_many(self, tuples):
+        return [Judgement(item.problem.id in ("p0", "p3")) for item in tuples]
+
+
+def audit(model_dir: Path, output_dir: Path, count: int) -> dict[str, Any]:
+    """Audits a script, on problems that two ranks cannot share evenly; all it found."""
+    guesser = Guesser(model_dir)
+    speaker = Speaker(guesser, guesser.tokenizer)
+    prompts = Prompts(PROMPTS["plan"], PROMPTS["solve"])
+    policy = RolloutPolicy(speaker, prompts, K, Sampling(64), Sampling(64))
+    problems = read_problems(write_guesses(output_dir / f"guesses{RANK}.jsonl", count))
+    with CodeVerifier(workers=1) as verifier:
+        return audit_policy(policy, problems, Picky(), verifier, num_generations=2).to_dict()
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     model, adapters, output = map(Path, sys.argv[1:])
     results = {name: train(name, model, adapters, output) for name in CASES}
     results["evaluation"] = evaluate(model, output)
+    results["audits"] = [audit(model, output, count) for count in AUDITED]
     torch.save(results, output / f"rank{RANK}.pt")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from distributed_training import CASES, evaluate, train
+from distributed_training import AUDITED, CASES, audit, evaluate, train
 from tiny_adapters import save_adapters
 
 TESTS = Path(__file__).parent
@@ -82,3 +82,14 @@ def test_an_evaluation_on_two_ranks_counts_every_problem_once(ranks, qwen3_dir, 
     for together in (rank["evaluation"] for rank in ranks):
         for name in ("eval_pass@1", "eval_pass@2", "eval_parse_rate", "eval_judge_pass_rate"):
             assert together[name] == pytest.approx(alone[name]), name
+
+
+def test_an_audit_on_two_ranks_is_one_audit_of_all_problems(ranks, qwen3_dir, tmp_path):
+    alone = [audit(qwen3_dir, tmp_path, count) for count in AUDITED]
+    for together in (rank["audits"] for rank in ranks):
+        for found, expected, count in zip(together, alone, AUDITED, strict=True):
+            assert (found["problems"], found["tuples"]) == (count, 2)
+            shares = {one["name"]: one["value"] for one in found["criteria"]}
+            assert shares == {one["name"]: one["value"] for one in expected["criteria"]}
+            assert shares["judge pass rate"] == (2 if count > 1 else 1) / count
+    assert ranks[0]["audits"] == ranks[1]["audits"]

@@ -43,6 +43,7 @@ SMALL_RECIPE = [
     *(*SMALL_SFT, "--num_generations", "2", "--gradient_accumulation_steps", "2"),
     *("--audit_problems", "0"),  # nothing is to be learned from a random model
     *("--max_plan_length", "8", "--max_completion_length", "8"),
+    *("--audit_problems", "0"),  # which says no-go to random weights
 ]
 
 

@@ -106,7 +106,7 @@ def test_cpu_config_trains_a_tiny_base(tmp_path):
     command = [
         *(*ACCELERATE, "launch", str(RECIPES / "cppo_qwen.py"), "--config", str(CPU_CONFIG)),
         *("--model_name_or_path", str(base), "--problems", "train.jsonl", "--output_dir", "run"),
-        *("--num_generations", "2", "--max_steps", "2"),
+        *("--num_generations", "2", "--max_steps", "2", "--audit_problems", "0"),
         *("--per_device_train_batch_size", "4", "--gradient_accumulation_steps", "1"),
     ]
     run_command(command, tmp_path)
@@ -133,7 +133,7 @@ def test_same_file_trains_a_hybrid_qwen3_5_with_its_default_config(
         *("--model_name_or_path", str(qwen3_5_dir), "--problems", str(problems_file), *ON_CPU),
         *("--max_plan_length", "8", "--max_completion_length", "8", "--max_steps", "1"),
         *("--num_generations", "2", "--gradient_accumulation_steps", "2"),
-        *("--output_dir", str(tmp_path / "run")),
+        *("--output_dir", str(tmp_path / "run"), "--audit_problems", "0"),
     ]
     recipe.main(*recipe.parse_arguments(arguments))
     (trainer,) = trainers

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -13,6 +14,7 @@ import yaml
 STAGES = ("gold", "sft", "judge", "warmup", "audit", "cppo", "evaluation")
 _BY_PATH = ("gold", "sft", "judge")
 _TEACHER = ("model", "base_url", "concurrency", "max_calls")
+_SECRETS = ("hub_token", "api_key")  # of trainings and endpoints; settings are kept in files
 
 
 class PipelineError(ValueError):
@@ -73,27 +75,70 @@ class PipelineConfig:
             value = getattr(self, name)
             if not isinstance(value, str) or not value:
                 raise PipelineError(f"{name} is {value!r}; it must be given, as text")
-        if isinstance(self.held_out, (str, Mapping)):
-            object.__setattr__(self, "held_out", (self.held_out,))
+        self._check_held_out()
+        self._check_secrets()
         for name in STAGES:
             value = getattr(self, name)
             allowed = "a mapping of settings" + (", a path" if name in _BY_PATH else "")
             kinds = (Mapping, str) if name in _BY_PATH else Mapping
-            if value is not None and not isinstance(value, kinds):
+            if value == "" or (value is not None and not isinstance(value, kinds)):
                 raise PipelineError(f"{name} is {value!r}; it must be {allowed}, or null")
         if not isinstance(self.policy, Mapping):
             raise PipelineError(f"policy is {self.policy!r}; it must be a mapping of settings")
-        if type(self.seed) is not int:
-            raise PipelineError(f"seed is {self.seed!r}; it must be a whole number")
+        if type(self.seed) is not int or not 0 <= self.seed < 2**32:
+            raise PipelineError(f"seed is {self.seed!r}; it must be a whole number from 0 to 2^32")
+        for name in ("ignore_no_go", "allow_rejected_judge"):
+            if type(value := getattr(self, name)) is not bool:
+                raise PipelineError(f"{name} is {value!r}; it must be true or false")
+        if self.accelerate == "" or not isinstance(self.accelerate, (str, type(None))):
+            raise PipelineError(f"accelerate is {self.accelerate!r}; it must be a file, or null")
+        if isinstance(self.judge, Mapping) and "labels" in self.judge:
+            labels = self.judge["labels"]
+            if not isinstance(labels, str) or not labels:
+                raise PipelineError(f"judge.labels is {labels!r}; it must be a file")
         self._check_teacher()
         self._check_order()
 
+    def _check_held_out(self) -> None:
+        held_out = self.held_out
+        if isinstance(held_out, (str, Mapping)):  # one may be given without a list
+            held_out = (held_out,)
+        allowed = "names of benchmarks or files, or mappings that have a name"
+        if not isinstance(held_out, (list, tuple)):
+            raise PipelineError(f"held_out is {held_out!r}; it must be a list of {allowed}")
+        for one in held_out:
+            name = one.get("name") if isinstance(one, Mapping) else one
+            if not isinstance(name, str) or not name:
+                raise PipelineError(f"held_out has {one!r}; it must hold {allowed}")
+        object.__setattr__(self, "held_out", tuple(held_out))
+
+    def _check_secrets(self) -> None:
+        for owner in ("teacher", "policy", *STAGES):
+            settings = getattr(self, owner)
+            for name in _SECRETS if isinstance(settings, Mapping) else ():
+                if name in settings:
+                    raise PipelineError(
+                        f"{owner}.{name} is a secret, and settings are kept in files; give it in "
+                        "the environment, as HF_TOKEN or OPENAI_API_KEY"
+                    )
+        url = self.teacher.get("base_url") if isinstance(self.teacher, Mapping) else None
+        if isinstance(url, str) and ("@" in urlsplit(url).netloc or urlsplit(url).query):
+            raise PipelineError(
+                "teacher.base_url holds a password or a query, and settings are kept in files; "
+                "give the whole address in the environment, as OPENAI_BASE_URL"
+            )
+
     def _check_teacher(self) -> None:
         teacher = self.teacher
-        if teacher is not None and not (isinstance(teacher, Mapping) and teacher.get("model")):
-            raise PipelineError(f"teacher is {teacher!r}; it must be a mapping that has a model")
-        if unknown := sorted(set(teacher or ()) - set(_TEACHER)):
-            raise PipelineError(f"teacher has {unknown[0]!r}; there are {', '.join(_TEACHER)}")
+        if teacher is not None:
+            if not isinstance(teacher, Mapping):
+                raise PipelineError(f"teacher is {teacher!r}; it must be a mapping with a model")
+            if unknown := sorted(str(name) for name in teacher if name not in _TEACHER):
+                raise PipelineError(f"teacher has {unknown[0]!r}; there are {', '.join(_TEACHER)}")
+            if not isinstance(teacher.get("model"), str) or not teacher["model"]:
+                raise PipelineError(
+                    f"teacher.model is {teacher.get('model')!r}; it must be the name of a model"
+                )
         if teacher is None:
             if isinstance(self.gold, Mapping) and isinstance(self.sft, Mapping):
                 raise PipelineError(
@@ -109,10 +154,10 @@ class PipelineConfig:
     def _check_order(self) -> None:
         if isinstance(self.sft, Mapping) and self.gold is None:
             raise PipelineError("gold is null, but sft trains on gold tuples; give a file")
-        if isinstance(self.judge, Mapping) and self.sft is None:
+        if isinstance(self.judge, Mapping) and self.sft is None and "labels" not in self.judge:
             raise PipelineError(
                 "sft is null, but the plans that a judge is trained on are those of its policy; "
-                "give a directory, or judge as one"
+                "give a directory, or judge.labels as a file, or judge as a directory"
             )
         if self.evaluation is not None and not self.held_out:
             raise PipelineError("held_out is empty, but there is an evaluation; name its problems")
@@ -123,7 +168,7 @@ def read_config(path: str | Path, changes: Sequence[str] = ()) -> PipelineConfig
 
     Args:
         path: the file.
-        changes: "name=value" or "stage.name=value", the value in YAML.
+        changes: "name=value", "stage.name=value" and so on, the value in YAML.
 
     Raises:
         PipelineError: the file, a change or a setting cannot be used.
@@ -131,22 +176,34 @@ def read_config(path: str | Path, changes: Sequence[str] = ()) -> PipelineConfig
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise PipelineError(f"{path}: {' '.join(str(error).split())}") from error
+        raise PipelineError(f"{path}: {_one_line(error)}") from error
     if not isinstance(content, dict):
-        raise PipelineError(f"{path}: must hold settings with values, one a line")
+        raise PipelineError(f"{path}: it must hold settings with values, one a line")
     for change in changes:
         name, is_change, value = change.partition("=")
-        if not is_change:
-            raise PipelineError(f"{change!r} is no change; it must be name=value")
-        owner, *rest = name.split(".", 1)
-        if rest:
-            settings = content.get(owner) or {}
-            if not isinstance(settings, dict):
-                raise PipelineError(f"{change!r}: {owner} is {settings!r}, and no mapping")
-            content[owner] = {**settings, rest[0]: yaml.safe_load(value)}
-        else:
-            content[owner] = yaml.safe_load(value)
+        path_of = name.split(".")
+        if not is_change or not all(path_of):
+            raise PipelineError(f"{name!r} is no change; it must be name=value")
+        try:
+            content = _changed(content, path_of, yaml.safe_load(value))
+        except yaml.YAMLError as error:
+            raise PipelineError(f"{name} is no YAML: {_one_line(error)}") from error
     known = [item.name for item in fields(PipelineConfig)]
     if unknown := sorted(str(name) for name in content if name not in known):
         raise PipelineError(f"{path}: unknown field {unknown[0]!r}; there are {', '.join(known)}")
     return PipelineConfig(**content)
+
+
+def _changed(settings: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
+    """The settings with another value at a path; they are left as they are, which aliases share."""
+    name, *rest = path
+    if rest:
+        inner = settings.get(name)
+        if not isinstance(inner, (dict, type(None))):
+            raise PipelineError(f"{name} is {inner!r}; it has no {'.'.join(rest)} to change")
+        value = _changed(inner or {}, rest, value)
+    return {**settings, name: value}
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

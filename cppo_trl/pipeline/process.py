@@ -7,9 +7,13 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 from rich.console import Console
+
+_PATIENCE = 10  # seconds for a process to end by itself
 
 
 class CommandFailed(RuntimeError):
@@ -28,7 +32,8 @@ def run_with_bar(
 ) -> None:
     """Runs a command, shows its standard error, which has the progress bar, and logs all it says.
 
-    The log is appended to. A command that is interrupted is ended too.
+    The log is appended to. Where this process is interrupted, the command is ended too, with all
+    that it started.
 
     Args:
         command: the program and its arguments.
@@ -57,16 +62,33 @@ def run_with_bar(
                     sys.stderr.buffer.write(shown)
                     sys.stderr.flush()
         except BaseException:
-            process.terminate()
+            _end(process.pid)
             raise
     if process.returncode:
         last = log.read_text(errors="replace").splitlines()[-30:]
         raise CommandFailed(process.returncode, log, last)
 
 
+def _end(pid: int) -> None:
+    """Ends a process and its descendants: a launcher that ends alone leaves its training behind."""
+    try:
+        process = psutil.Process(pid)
+        family = [*process.children(recursive=True), process]
+    except psutil.NoSuchProcess:
+        return
+    for one in family:
+        with suppress(psutil.NoSuchProcess):
+            one.terminate()
+    _, left = psutil.wait_procs(family, timeout=_PATIENCE)
+    for one in left:
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
+
+
 def say_command(console: Console, command: Sequence[str]) -> None:
-    """Prints a command as a person would give it."""
-    console.print(f"$ {shlex.join(command)}", style="dim", highlight=False, markup=False)
+    """Prints a command as a person would give it: in one line, however long, to be copied."""
+    said = f"$ {shlex.join(command)}"
+    console.print(said, style="dim", highlight=False, markup=False, soft_wrap=True)
 
 
 def duration(seconds: float) -> str:

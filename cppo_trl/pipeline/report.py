@@ -92,8 +92,7 @@ def _gold(folder: Path) -> Told:
 
 def _sft(folder: Path) -> Told:
     curves = _logged(folder, {"loss": "loss", "token accuracy": "mean_token_accuracy"})
-    _, losses = curves["loss"]
-    said = f"loss {losses[0]:.3f} to {losses[-1]:.3f} in {_steps(folder)} steps"
+    said = _from_to("loss", curves.get("loss"), folder, ends=1)
     return Told("sft", said, _seconds(folder), curves)
 
 
@@ -101,9 +100,9 @@ def _judge(folder: Path) -> Told:
     found = json.loads((folder / "judge.json").read_text())
     verdict = "accepted" if found["accepted"] else "REJECTED: " + "; ".join(found["failed"])
     said = (
-        f"{verdict}; AUC {found['auc'][0]:.3f}, balanced accuracy "
-        f"{found['balanced_accuracy'][0]:.3f}, precision {found['precision'][0]:.3f}, recall "
-        f"{found['recall'][0]:.3f} on {found['labels']} labels"
+        f"{verdict}; AUC {_number(found['auc'][0])}, balanced accuracy "
+        f"{_number(found['balanced_accuracy'][0])}, precision {_number(found['precision'][0])}, "
+        f"recall {_number(found['recall'][0])} on {found['labels']} labels"
     )
     if found.get("outcome_auc") is not None:
         said += f"; AUC {found['outcome_auc']:.3f} against outcomes"
@@ -112,12 +111,7 @@ def _judge(folder: Path) -> Told:
 
 def _warmup(folder: Path) -> Told:
     curves = _logged(folder, {"acceptance rate": "R_plan", "plans that parse": "parse_rate"})
-    _, rates = curves["acceptance rate"]
-    part = max(1, len(rates) // 5)
-    said = (
-        f"acceptance rate {np.mean(rates[:part]):.3f} to {np.mean(rates[-part:]):.3f} in "
-        f"{_steps(folder)} steps"
-    )
+    said = _from_to("acceptance rate", curves.get("acceptance rate"), folder)
     return Told("warmup", said, _seconds(folder), curves)
 
 
@@ -138,12 +132,7 @@ def _cppo(folder: Path) -> Told:
     # Of a training batch pass@K is not shown: tuples that were not solved have none.
     if (most := _largest_pass(folder, "eval_pass@")) is not None:
         curves |= _logged(folder, {most.replace("eval_", "development "): most})
-    _, rewards = curves["R_plan"]
-    part = max(1, len(rewards) // 5)
-    said = (
-        f"R_plan {np.mean(rewards[:part]):.3f} to {np.mean(rewards[-part:]):.3f} in "
-        f"{_steps(folder)} steps"
-    )
+    said = _from_to("R_plan", curves.get("R_plan"), folder)
     return Told("cppo", said, _seconds(folder), curves)
 
 
@@ -156,7 +145,7 @@ def _evaluation(folder: Path) -> Told:
             score = next(one for one in method["pass_at_k"] if one["k"] == found["k"])
             name = method["method"] + (f", {benchmark['name']}" if several else "")
             intervals[name] = _interval(score["low"], score["mean"], score["high"])
-            said.append(f"{name} {score['mean']:.3f}")
+            said.append(f"{name} {_number(score['mean'])}")
     return Told("evaluation", f"pass@{found['k']}: {', '.join(said)}", _seconds(folder), intervals)
 
 
@@ -169,6 +158,22 @@ _TELL = {
     "cppo": _cppo,
     "evaluation": _evaluation,
 }
+
+
+def _from_to(
+    name: str, curve: Sequence[Sequence[float]] | None, folder: Path, ends: int | None = None
+) -> str:
+    """Where a curve begins and ends, means of `ends` points, or of a fifth; it may not be there."""
+    steps = f"{_steps(folder)} steps"
+    if curve is None:
+        return f"{steps}; {name} was not logged"
+    _, values = curve
+    part = ends or max(1, len(values) // 5)
+    return f"{name} {np.mean(values[:part]):.3f} to {np.mean(values[-part:]):.3f} in {steps}"
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3f}"
 
 
 def _seconds(folder: Path) -> float:

@@ -6,24 +6,28 @@ import hashlib
 import json
 import shlex
 import time
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 from rich.console import Console
-from transformers.trainer_utils import get_last_checkpoint
 
 from cppo_trl import __version__
+from cppo_trl.benchmarks import BenchmarkError, Selection
+from cppo_trl.commands.options import command_parser
+from cppo_trl.errors import first_line
+from cppo_trl.evaluation.config import ConfigError, EvaluationConfig
 from cppo_trl.problems import write_problems
 from cppo_trl.training_data import load_problems, refuse_overlap
 
-from .config import PipelineConfig
+from .config import PipelineConfig, PipelineError
 from .process import CommandFailed, duration, run_with_bar, say_command
 from .report import write_report
-from .stages import PROBLEMS, Stage, stages_of
+from .stages import CPPO_TRL, PROBLEMS, Stage, stages_of
 
 STAGE_FILE = "stage.json"
 
@@ -40,9 +44,10 @@ def run_pipeline(
 ) -> Path:
     """Runs what is not done yet, one stage after the other, and writes the report.
 
-    A stage that was made by the same commands, from the same files and stages, is used again. One
-    that was cut off goes on: trainings from their last checkpoint, evaluations from their last
-    batch. One that was made in another way is moved aside, to `NAME.1` and so on.
+    A stage that was made by the same commands, from the same files and stages, is used again,
+    wherever the directory is now and whatever it is run from. One that was cut off goes on:
+    trainings from their last checkpoint, evaluations from their last batch. One that was made in
+    another way is moved aside, to `NAME.1` and so on.
 
     Args:
         config: of the run.
@@ -54,38 +59,97 @@ def run_pipeline(
         The report.
 
     Raises:
-        PipelineError: a setting cannot be used.
-        DataError, ProblemError: problems cannot be used, or overlap those that are held out.
+        PipelineError: a setting cannot be used, or another process runs into the directory.
+        DataError, ProblemError, BenchmarkError: problems cannot be used, or overlap those that are
+            held out.
         StageFailed: a stage failed, the judge was rejected, or the audit says no-go.
     """
     console = console or Console()
     output = Path(config.output)
     stages = stages_of(config, recipes)
+    _check_commands(stages)
     output.mkdir(parents=True, exist_ok=True)
-    _prepare_problems(config, output)
-    (output / "pipeline.yaml").write_text(_yaml(asdict(config)), encoding="utf-8")
+    lock = FileLock(output / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise PipelineError(f"output is {config.output!r}; another pipeline runs into it") from None
+    try:
+        _prepare_problems(config, output)
+        (output / "pipeline.yaml").write_text(_yaml(asdict(config)), encoding="utf-8")
+        run_stages(stages, _anywhere(config), output, console, environment)
+        report = write_report(config, [stage.name for stage in stages])
+    finally:
+        lock.release()
+    console.print(f"Report: {report}")
+    return report
+
+
+def run_stages(
+    stages: Sequence[Stage],
+    anywhere: Sequence[Stage],
+    output: Path,
+    console: Console,
+    environment: Mapping[str, str] | None = None,
+) -> None:
+    """Runs the stages that are not done yet, each in its folder.
+
+    Args:
+        stages: in their order.
+        anywhere: the same, told without naming where they are: what they are recognised by.
+        output: the directory of the run.
+        console, environment: as for `run_pipeline`.
+
+    Raises:
+        StageFailed: a stage failed, or its answer is no.
+    """
     done: dict[str, str] = {}
-    for number, stage in enumerate(stages, start=1):
+    for number, (stage, told) in enumerate(zip(stages, anywhere, strict=True), start=1):
         folder = output / stage.name
-        digest = _digest(stage, done)
+        digest = _digest(replace(told, inputs=stage.inputs), done)
         done[stage.name] = digest
         console.rule(f"{number}. {stage.name}")
         if _is_done(stage, folder, digest):
             console.print(f"Done before: {folder}")
-            continue
-        _run_stage(stage, folder, digest, console, environment)
-    report = write_report(config, [stage.name for stage in stages])
-    console.print(f"Report: {report}")
-    return report
+        else:
+            _run_stage(stage, folder, digest, console, environment)
+        refusal = next((step.refused for step in stage.steps if step.refused), None)
+        if refusal and _read(folder).get("refused"):
+            raise StageFailed(f"stage {stage.name!r}: {refusal}")
+
+
+def _check_commands(stages: Sequence[Stage]) -> None:
+    """Refuses options and settings that their command would refuse too, but hours later."""
+    for stage in stages:
+        for step in stage.steps:
+            if step.command[: len(CPPO_TRL)] != CPPO_TRL:
+                continue
+            given = step.command[len(CPPO_TRL) :]
+            try:
+                args = command_parser().parse_args(given)
+                if args.command == "eval":
+                    EvaluationConfig(**stage.files[args.config])
+            except SystemExit:  # argparse has said why
+                said = f"{stage.name}: cppo-trl {given[0]} does not take {shlex.join(given[1:])}"
+                raise PipelineError(said) from None
+            except (ConfigError, BenchmarkError, TypeError) as error:
+                raise PipelineError(f"{stage.name}: {first_line(error)}") from error
+
+
+def _anywhere(config: PipelineConfig) -> list[Stage]:
+    """The stages as they would be in a directory, and with recipes, that are always the same."""
+    return stages_of(replace(config, output="OUTPUT"), Path("RECIPES"))
 
 
 def _prepare_problems(config: PipelineConfig, output: Path) -> None:
     """Writes the training problems into the run, where all stages read them."""
     problems = load_problems(config.problems)
-    held_out = {
-        str(source): load_problems(source) for source in config.held_out if isinstance(source, str)
-    }
-    refuse_overlap(problems, held_out)
+    common = {"on_bad_row": "skip", **(config.evaluation or {}).get("loading", {})}
+    held_out = {}
+    for source in config.held_out:
+        own = dict(source) if isinstance(source, Mapping) else {"name": source}
+        held_out[str(source)] = Selection.of({**common, **own}).load()
+    refuse_overlap(problems, held_out, otherwise="")
     path = output / PROBLEMS
     written = path.with_suffix(".new")
     write_problems(problems, written)
@@ -115,22 +179,27 @@ def _run_stage(
         "began": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": _read(folder).get("seconds", 0.0) if goes_on else 0.0,
         "done": False,
+        "refused": False,
     }
     _write(folder, record)
     started, before = time.perf_counter(), record["seconds"]
     try:
         for step in stage.steps:
             command = list(step.command)
-            if step.trains and (checkpoint := get_last_checkpoint(str(folder))):
-                command += ["--resume_from_checkpoint", checkpoint]
+            if step.trains and (checkpoint := _last_checkpoint(folder)):
+                command += ["--resume_from_checkpoint", str(checkpoint)]
+            if step.refused is not None:  # what is there after is its answer, and not one before
+                for path in stage.results:
+                    path.unlink(missing_ok=True)
             say_command(console, command)
             try:
                 run_with_bar(command, folder / "log.txt", console, environment)
             except CommandFailed as error:
-                if error.status != 1 or step.refused is None:
+                # Whatever crashes in Python ends with status 1 too, but leaves no answer.
+                is_answer = error.status == 1 and all(path.exists() for path in stage.results)
+                if step.refused is None or not is_answer:
                     raise StageFailed(f"stage {stage.name!r} failed\n{error}") from error
-                if step.refused:
-                    raise StageFailed(f"stage {stage.name!r}: {step.refused}") from error
+                record["refused"] = True
     finally:
         record["seconds"] = before + time.perf_counter() - started
         _write(folder, record)
@@ -139,6 +208,16 @@ def _run_stage(
     record["done"] = True
     _write(folder, record)  # last: a stage that is marked is complete
     console.print(f"Done in {duration(record['seconds'])}: {folder}")
+
+
+def _last_checkpoint(folder: Path) -> Path | None:
+    """The last checkpoint that was written to its end: the trainer's state is what comes last."""
+    found = {
+        int(path.parent.name.removeprefix("checkpoint-")): path.parent
+        for path in folder.glob("checkpoint-*/trainer_state.json")
+        if path.parent.name.removeprefix("checkpoint-").isdigit()
+    }
+    return found[max(found)] if found else None
 
 
 def _digest(stage: Stage, done: Mapping[str, str]) -> str:
@@ -184,7 +263,10 @@ def _read(folder: Path) -> dict[str, Any]:
 
 
 def _write(folder: Path, record: Mapping[str, Any]) -> None:
-    (folder / STAGE_FILE).write_text(json.dumps(record, indent=2) + "\n")
+    path = folder / STAGE_FILE
+    spare = path.with_suffix(".new")
+    spare.write_text(json.dumps(record, indent=2) + "\n")
+    spare.replace(path)  # a stage that is killed meanwhile stays what it was
 
 
 def _free_name(folder: Path) -> Path:

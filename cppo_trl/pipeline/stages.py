@@ -6,7 +6,7 @@ Nothing is run here, and nothing is read: what a stage does is decided by the se
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,22 @@ from .config import PipelineConfig, PipelineError
 
 PROBLEMS = "problems.jsonl"  # of the run: what all its stages read
 GOLD = "gold.jsonl"
-_CPPO_TRL = (sys.executable, "-m", "cppo_trl.cli")
+CPPO_TRL = (sys.executable, "-m", "cppo_trl.cli")
 # Settings of `policy` that `cppo-trl judge train` has as options.
 _JUDGE_POLICY = ("lora_r", "lora_alpha", "dtype", "use_cpu", "load_in_4bit")
+_GOLD_POLICY = ("num_strategies",)  # and `cppo-trl gold model`
 _PLANS = ("problems", "draws", "labels")
+# What the pipeline decides itself, beside what `_trained` does.
+_DECIDED = {
+    "gold": ("problems", "output", "cache", "model", "base_url"),
+    "judge": ("model", "output"),
+    "audit": ("policy", "base_model", "problems", "output", "judge", "allow_rejected_judge"),
+    "evaluation": (
+        *("model", "output", "benchmarks", "adapters", "planner_adapter", "solver_adapter"),
+    ),
+}
+# Settings of an evaluation that choose among its problems; those of the judge's plans are others.
+_CHOOSING = ("limit", "loading")
 
 
 @dataclass(frozen=True)
@@ -100,10 +112,12 @@ class _Planned:
         self.gold = str(folder / GOLD)
         if config.gold is None or not isinstance(config.sft, Mapping):
             return
-        own = {"num_strategies": config.policy.get("num_strategies", 4), **config.gold}
+        _refuse_decided("gold", config.gold, _DECIDED["gold"])
+        shared = {name: config.policy[name] for name in _GOLD_POLICY if name in config.policy}
+        own = {**shared, **config.gold}
         teacher = {**config.teacher, "cache": folder / "answers.db"}
         command = (
-            *(*_CPPO_TRL, "gold", "model", "--problems", str(self.problems)),
+            *(*CPPO_TRL, "gold", "model", "--problems", str(self.problems)),
             *("--output", self.gold),
             *_options(teacher | own),
         )
@@ -121,7 +135,7 @@ class _Planned:
             "sft",
             [self._launched("sft_planner.py", folder)],
             [folder / "planner", folder / "trainer_state.json"],
-            [self.problems, self.gold],
+            [self.problems, self.gold, *self._launching()],
             settings,
         )
         self._made_policy("sft")
@@ -132,6 +146,9 @@ class _Planned:
             self.judge = config.judge
         if not isinstance(config.judge, Mapping):
             return
+        _refuse_decided("judge", config.judge, _DECIDED["judge"])
+        if "labels" not in config.judge:
+            _refuse_decided("judge", config.judge, ("plans",))
         labels = config.judge.get("labels", str(folder / "labels.jsonl"))
         own = {name: value for name, value in config.judge.items() if name not in _PLANS}
         shared = {name: config.policy[name] for name in _JUDGE_POLICY if name in config.policy}
@@ -141,17 +158,18 @@ class _Planned:
             asked = {"name": str(self.problems)}
             if "problems" in config.judge:
                 asked["limit"] = config.judge["problems"]
+            evaluation = config.evaluation or {}
             files[folder / "plans.yaml"] = self._evaluated(
                 folder / "plans",
-                dict(config.evaluation or {})
+                {name: value for name, value in evaluation.items() if name not in _CHOOSING}
                 | {"draws": config.judge.get("draws", 4), "benchmarks": [asked]}
                 | {"seeds": 1, "methods": ["planner"], "baseline": None},
             )
-            steps.append(Step((*_CPPO_TRL, "eval", "--config", str(folder / "plans.yaml"))))
+            steps.append(Step((*CPPO_TRL, "eval", "--config", str(folder / "plans.yaml"))))
             steps.append(
                 Step(
                     (
-                        *(*_CPPO_TRL, "judge", "label", "--problems", str(self.problems)),
+                        *(*CPPO_TRL, "judge", "label", "--problems", str(self.problems)),
                         *("--plans", str(plans), "--output", labels, "--corrupt"),
                         *("--seed", str(config.seed), "--cache", str(folder / "answers.db")),
                         *_options(config.teacher),
@@ -160,13 +178,14 @@ class _Planned:
             )
             own["plans"] = plans
         train = (
-            *(*_CPPO_TRL, "judge", "train", "--model", config.model),
+            *(*CPPO_TRL, "judge", "train", "--model", config.model),
             *("--problems", str(self.problems), "--labels", labels, "--output", str(folder)),
-            *("--seed", str(config.seed), *_options(shared | own)),
+            *_options({"seed": config.seed} | shared | own),
         )
         steps.append(Step(train, refused="" if config.allow_rejected_judge else _REJECTED))
         inputs = [self.problems, *([self.policy] if "labels" not in config.judge else [labels])]
-        self._add("judge", steps, [folder / "cppo_judge.json"], inputs, files=files)
+        results = [folder / "cppo_judge.json", folder / "judge.json"]
+        self._add("judge", steps, results, inputs, files=files)
         self.judge = str(folder)
         self.made[self.judge] = "judge"
 
@@ -182,17 +201,22 @@ class _Planned:
             return
         if self.policy is None:
             raise PipelineError("audit needs a policy: sft or warmup; without both, set it to null")
-        own = {"seed": config.seed, "num_generations": self._num_generations(), **config.audit}
+        _refuse_decided("audit", config.audit, _DECIDED["audit"])
+        own = {"seed": config.seed}
+        if "num_generations" in (config.cppo or {}):
+            own["num_generations"] = config.cppo["num_generations"]
+        own |= config.audit
         if self.judge is not None:
             own |= {"judge": self.judge}
             if config.allow_rejected_judge:
                 own |= {"allow_rejected_judge": True}
         command = (
-            *(*_CPPO_TRL, "audit", "--policy", self.policy, "--base-model", config.model),
+            *(*CPPO_TRL, "audit", "--policy", self.policy, "--base-model", config.model),
             *("--problems", str(self.problems), "--output", str(folder), *_options(own)),
         )
         step = Step(command, refused="" if config.ignore_no_go else _NO_GO)
-        self._add("audit", [step], [folder / "audit.json"], [self.problems, self.policy])
+        inputs = [self.problems, self.policy, *([self.judge] if self.judge else [])]
+        self._add("audit", [step], [folder / "audit.json"], inputs)
 
     def _cppo(self) -> None:
         if self.config.cppo is None:
@@ -208,12 +232,13 @@ class _Planned:
         config, folder = self.config, self.output / "evaluation"
         if config.evaluation is None:
             return
+        _refuse_decided("evaluation", config.evaluation, _DECIDED["evaluation"])
         methods = ["direct", "untrained-planner", "cppo"] if self.policy else ["direct"]
         settings = self._evaluated(
             folder, {"methods": methods, "benchmarks": list(config.held_out), **config.evaluation}
         )
         path = folder / "config.yaml"
-        step = Step((*_CPPO_TRL, "eval", "--config", str(path)))
+        step = Step((*CPPO_TRL, "eval", "--config", str(path)))
         inputs = [*([self.policy] if self.policy else []), *_files(config.held_out)]
         self._add("evaluation", [step], [folder / "summary.json"], inputs, files={path: settings})
 
@@ -225,8 +250,8 @@ class _Planned:
             "output_dir": str(self.output / name),
             **given,
         }
-        if taken := sorted(set(own) & set(fixed)):
-            raise PipelineError(f"{name}.{taken[0]} is decided by the pipeline; leave it out")
+        _refuse_decided(name, own, fixed)
+        _refuse_decided("policy", self.config.policy, fixed)
         return {"use_peft": True, "seed": self.config.seed, **self.config.policy, **own, **fixed}
 
     def _rewarded(self, name: str, own: Mapping[str, Any]) -> dict[str, Any]:
@@ -244,7 +269,10 @@ class _Planned:
             name,
             [self._launched("cppo_qwen.py", folder)],
             [folder / "planner", folder / "solver", folder / "trainer_state.json"],
-            [self.problems, *(one for one in (self.policy, self.judge) if one)],
+            [
+                *(self.problems, *(one for one in (self.policy, self.judge) if one)),
+                *self._launching(),
+            ],
             settings,
         )
         self._made_policy(name)
@@ -257,14 +285,15 @@ class _Planned:
             found["adapters"] = [self.policy]
         return found | dict(settings) | {"output": str(folder)}
 
-    def _num_generations(self) -> int:
-        return int((self.config.cppo or {}).get("num_generations", 8))
-
     def _launched(self, script: str, folder: Path) -> Step:
         own = ("--config_file", self.config.accelerate) if self.config.accelerate else ()
         launch = (sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", *own)
         config = ("--config", str(folder / "config.yaml"))
         return Step((*launch, str(self.recipes / script), *config), trains=True)
+
+    def _launching(self) -> list[str]:
+        """The file that says on what a training runs, if there is one."""
+        return [self.config.accelerate] if self.config.accelerate else []
 
     def _made_policy(self, name: str) -> None:
         self.policy = str(self.output / name)
@@ -305,6 +334,19 @@ def _options(settings: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _files(sources: Any) -> list[Path]:
-    names = [one.get("name", "") if isinstance(one, Mapping) else one for one in sources]
-    return [Path(name) for name in names if name.endswith(".jsonl")]
+def _refuse_decided(name: str, settings: Mapping[str, Any], decided: Iterable[str]) -> None:
+    if taken := sorted(set(settings) & set(decided)):
+        raise PipelineError(
+            f"{name}.{taken[0]} is {settings[taken[0]]!r}; the pipeline decides it, leave it out"
+        )
+
+
+def _files(sources: Sequence[str | Mapping[str, Any]]) -> list[Path]:
+    """The files and folders among what is evaluated on: "FILE.jsonl", "NAME=PATH", or `path`."""
+    found = []
+    for one in sources:
+        asked = {"name": one} if isinstance(one, str) else one
+        name, _, path = asked["name"].partition("=")
+        path = asked.get("path") or path or (name if name.endswith(".jsonl") else "")
+        found += [Path(path)] if path else []
+    return found
