@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from .cppo_config import CPPOConfig
     from .cppo_trainer import CPPOTrainer
     from .judges import Judgement, RuleJudge
+    from .planner_sft.config import PlannerSFTConfig
+    from .planner_sft.trainer import PlannerSFTTrainer
     from .policy import Policy, load_policy
     from .problems import Problem, TestCase
     from .prompts import Prompts
@@ -25,6 +27,8 @@ _MODULES = {
     "CPPOTrainer": "cppo_trainer",
     "CodeVerifier": "verifier",
     "Judgement": "judges",
+    "PlannerSFTConfig": "planner_sft.config",
+    "PlannerSFTTrainer": "planner_sft.trainer",
     "Policy": "policy",
     "Problem": "problems",
     "Prompts": "prompts",
@@ -39,6 +43,8 @@ __all__ = [
     "CPPOTrainer",
     "CodeVerifier",
     "Judgement",
+    "PlannerSFTConfig",
+    "PlannerSFTTrainer",
     "Policy",
     "Problem",
     "Prompts",

@@ -19,9 +19,9 @@ from trl.trainer.utils import get_config_model_id
 
 from .advantages import SolverGroup
 from .batches import Row, collate, tuple_rows, with_every_role
-from .callbacks import LevelOffCallback, VarianceCallback
 from .cppo_config import CPPOConfig
 from .generation import Speaker, TransformersGenerator
+from .guards.callbacks import LevelOffCallback, VarianceCallback
 from .judges import Judge
 from .metrics import loss_terms, role_totals, rollout_facts, rollout_metrics
 from .policy import save_policy_config

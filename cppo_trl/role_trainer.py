@@ -20,8 +20,8 @@ from trl import GRPOTrainer
 from trl.models.utils import disable_gradient_checkpointing
 
 from .batches import Row, collate
-from .callbacks import StillWeightsCallback
 from .cppo_config import CPPOConfig
+from .guards.callbacks import StillWeightsCallback
 from .role_checkpoints import RoleCheckpoints
 from .role_model import load_with_roles, replaced
 from .roles import PLANNER, add_references, make_trainable, role_parameters

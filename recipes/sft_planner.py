@@ -19,9 +19,8 @@ from pathlib import Path
 
 from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
 
+from cppo_trl import PlannerSFTConfig, PlannerSFTTrainer
 from cppo_trl.judges import StrategyTuple
-from cppo_trl.planner_sft_config import PlannerSFTConfig
-from cppo_trl.planner_sft_trainer import PlannerSFTTrainer
 from cppo_trl.problems import Problem
 from cppo_trl.role_model import model_init_kwargs
 from cppo_trl.training_data import DataError, load_problems, refuse_overlap

@@ -16,8 +16,8 @@ from cppo_trl.benchmarks.coordination_gap import belongs, make_problems
 from cppo_trl.benchmarks.coordination_gap.teacher import reply, teacher
 from cppo_trl.benchmarks.coordination_gap.world import RULES, hidden_variants, rule_of
 from cppo_trl.endpoint import Endpoint
-from cppo_trl.gold import gold_from_model
 from cppo_trl.judges import EndpointJudge, RuleJudge, StrategyTuple
+from cppo_trl.planner_sft.gold import gold_from_model
 from cppo_trl.plans import format_plan, parse_plan
 from cppo_trl.prompts import DEFAULT_JUDGE, Prompts
 

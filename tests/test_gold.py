@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from cppo_trl.endpoint import Endpoint, EndpointError
 from cppo_trl.evaluation.diversity import normalise_program
 from cppo_trl.evaluation.records import AttemptRecord, Record
-from cppo_trl.gold import gold_from_attempts, gold_from_model
 from cppo_trl.judges import RuleJudge
+from cppo_trl.planner_sft.gold import gold_from_attempts, gold_from_model
 from cppo_trl.plans import format_plan, normalise_strategy, parse_plan
 from cppo_trl.problems import Problem, TestCase
 from endpoint_stub import endpoint_stub, said

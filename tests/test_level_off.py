@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from transformers import TrainerControl, TrainerState
 
 from cppo_trl import CPPOConfig
-from cppo_trl.callbacks import LevelOffCallback
-from cppo_trl.level_off import level_off
+from cppo_trl.guards.callbacks import LevelOffCallback
+from cppo_trl.guards.level_off import level_off
 from small_trainer import make_trainer
 
 WINDOW = 20

@@ -13,11 +13,9 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from checkout import RECIPES, load_recipe
-from cppo_trl import Problem, TestCase, load_policy
+from cppo_trl import PlannerSFTConfig, PlannerSFTTrainer, Problem, TestCase, load_policy
 from cppo_trl.cli import main as cppo_trl
 from cppo_trl.judges import StrategyTuple
-from cppo_trl.planner_sft_config import PlannerSFTConfig
-from cppo_trl.planner_sft_trainer import PlannerSFTTrainer
 from cppo_trl.problems import write_problems
 from cppo_trl.tuples import Plan, write_plans
 from scripted_rollouts import QUIET

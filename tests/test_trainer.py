@@ -14,8 +14,8 @@ from datasets import Dataset, IterableDataset
 from trl import GRPOConfig
 
 from cppo_trl import CPPOConfig, CPPOTrainer, Problem, TestCase
-from cppo_trl.callbacks import StillWeightsCallback
 from cppo_trl.generation import Sampling
+from cppo_trl.guards.callbacks import StillWeightsCallback
 from cppo_trl.roles import ROLES
 from scripted_rollouts import (
     ScriptedGenerator,

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from transformers import TrainerState
 
-from cppo_trl.callbacks import VarianceCallback
 from cppo_trl.generation import Sampling, Speaker
+from cppo_trl.guards.callbacks import VarianceCallback
+from cppo_trl.guards.variance import CAUSES, likely_cause, role_without_variance
 from cppo_trl.metrics import rollout_facts
 from cppo_trl.prompts import Prompts
 from cppo_trl.rollouts import RolloutPolicy
 from cppo_trl.scores import Scores
 from cppo_trl.scoring import RolloutScorer
-from cppo_trl.variance import CAUSES, likely_cause, role_without_variance
 from scripted_rollouts import (
     PLAN_TEMPLATE,
     SOLVE_TEMPLATE,

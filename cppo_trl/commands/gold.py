@@ -17,7 +17,7 @@ from pathlib import Path
 from cppo_trl.endpoint import Endpoint, EndpointError
 from cppo_trl.errors import first_line
 from cppo_trl.evaluation.records import read_records
-from cppo_trl.gold import TEMPERATURE, Gold, gold_from_attempts, gold_from_model
+from cppo_trl.planner_sft.gold import TEMPERATURE, Gold, gold_from_attempts, gold_from_model
 from cppo_trl.problems import read_problems
 from cppo_trl.tuples import write_plans
 

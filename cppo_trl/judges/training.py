@@ -19,7 +19,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from cppo_trl.callbacks import StillWeightsCallback
+from cppo_trl.guards.callbacks import StillWeightsCallback
 from cppo_trl.problems import Problem
 from cppo_trl.prompts import DEFAULT_VALIDITY
 from cppo_trl.roles import default_lora_config

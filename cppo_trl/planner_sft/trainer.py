@@ -12,16 +12,17 @@ from transformers import BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenize
 from transformers.utils import logging
 from trl import SFTTrainer
 
-from .callbacks import StillWeightsCallback
-from .generation import Speaker, TransformersGenerator
-from .judges import StrategyTuple
-from .planner_sft_config import PlannerSFTConfig
-from .policy import save_policy_config
-from .role_checkpoints import RoleCheckpoints
-from .role_model import load_with_roles, replaced
-from .roles import PLANNER, make_trainable
-from .rollouts import RolloutPolicy
-from .routing import role_router
+from cppo_trl.generation import Speaker, TransformersGenerator
+from cppo_trl.guards.callbacks import StillWeightsCallback
+from cppo_trl.judges import StrategyTuple
+from cppo_trl.policy import save_policy_config
+from cppo_trl.role_checkpoints import RoleCheckpoints
+from cppo_trl.role_model import load_with_roles, replaced
+from cppo_trl.roles import PLANNER, make_trainable
+from cppo_trl.rollouts import RolloutPolicy
+from cppo_trl.routing import role_router
+
+from .config import PlannerSFTConfig
 
 logger = logging.get_logger(__name__)
 

@@ -15,14 +15,14 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from .endpoint import AnswerError, Endpoint, Question
-from .evaluation.diversity import normalise_program
-from .evaluation.records import Record
-from .judges.rules import RuleJudge
-from .plans import format_plan, normalise_strategy, parse_plan, strategy_labels
-from .problems import Problem
-from .prompts import Prompts
-from .tuples import Plan
+from cppo_trl.endpoint import AnswerError, Endpoint, Question
+from cppo_trl.evaluation.diversity import normalise_program
+from cppo_trl.evaluation.records import Record
+from cppo_trl.judges.rules import RuleJudge
+from cppo_trl.plans import format_plan, normalise_strategy, parse_plan, strategy_labels
+from cppo_trl.problems import Problem
+from cppo_trl.prompts import Prompts
+from cppo_trl.tuples import Plan
 
 TEMPERATURE = 0.9  # of the model that is asked, as the planner's
 

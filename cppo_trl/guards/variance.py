@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from .rewards import PlannerReward
-from .roles import PLANNER
-from .scores import Scores
+from cppo_trl.rewards import PlannerReward
+from cppo_trl.roles import PLANNER
+from cppo_trl.scores import Scores
 
 
 class Cause(NamedTuple):

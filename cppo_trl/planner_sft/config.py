@@ -7,10 +7,10 @@ from typing import Any
 
 from trl import SFTConfig
 
-from .cppo_config import CPPOConfig, refuse_out_of_range
-from .generation import Sampling
-from .prompts import DEFAULT_PLAN, DEFAULT_SOLVE, Prompts
-from .roles import PLANNER, SOLVER
+from cppo_trl.cppo_config import CPPOConfig, refuse_out_of_range
+from cppo_trl.generation import Sampling
+from cppo_trl.prompts import DEFAULT_PLAN, DEFAULT_SOLVE, Prompts
+from cppo_trl.roles import PLANNER, SOLVER
 
 _SHARED = (
     *("num_strategies", "max_plan_length", "planner_temperature", "planner_top_p"),

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from tqdm.auto import tqdm
 
+from cppo_trl.errors import first_line
+
 from .answers import AnswerCache
-from .errors import first_line
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI

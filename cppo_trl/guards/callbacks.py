@@ -12,9 +12,10 @@ import torch
 from transformers import TrainerCallback, TrainerState
 from transformers.trainer_callback import ExportableState
 
+from cppo_trl.rewards import PlannerReward
+from cppo_trl.scores import Scores
+
 from .level_off import level_off
-from .rewards import PlannerReward
-from .scores import Scores
 from .variance import CAUSES, likely_cause, role_without_variance
 
 log = logging.getLogger("cppo_trl.training")
