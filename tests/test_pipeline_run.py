@@ -25,7 +25,7 @@ from cppo_trl.pipeline import PipelineConfig, PipelineError, StageFailed, run_pi
 from cppo_trl.pipeline.process import run_with_bar, say_command
 from cppo_trl.pipeline.report import write_report
 from cppo_trl.pipeline.run import run_stages
-from cppo_trl.pipeline.stages import Stage, Step
+from cppo_trl.pipeline.stage import Stage, Step
 from cppo_trl.problems import read_problems, write_problems
 from cppo_trl.training_data import DataError
 

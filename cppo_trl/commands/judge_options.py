@@ -13,6 +13,13 @@ example:
   cppo-trl judge train --model Qwen/Qwen3.5-0.8B-Base --problems train.jsonl \\
     --labels labels.jsonl --output runs/judge
 """
+# Module and function of `commands`.
+_RUN = {
+    "label": "judge_label.run",
+    "train": "judge_train.run_train",
+    "calibrate": "judge_train.run_report",
+    "report": "judge_train.run_report",
+}
 
 
 def add_judge(commands: Any) -> None:
@@ -91,8 +98,7 @@ def _add_train(actions: Any) -> None:
 
 def _action(actions: Any, name: str, said: str) -> Any:
     parser = actions.add_parser(name, help=said, description=said[0].upper() + said[1:] + ".")
-    function = "run_report" if name == "calibrate" else f"run_{name}"
-    parser.set_defaults(run=f"judge.{function}")
+    parser.set_defaults(run=_RUN[name])
     return parser
 
 

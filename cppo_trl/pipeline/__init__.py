@@ -1,12 +1,13 @@
 """All stages of the method in a row, resumable, with one report (METHOD: section 6).
 
 `config` says what a run is told, `stages` turns it into commands, `run` runs those that are not
-done yet, `report` shows what came out of each.
+done yet, `record` keeps what was done with what, `report` shows what came out of each.
 """
 
 from .config import PipelineConfig, PipelineError, read_config
 from .run import StageFailed, run_pipeline
-from .stages import Stage, stages_of
+from .stage import Stage
+from .stages import stages_of
 
 __all__ = [
     "PipelineConfig",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shlex
 import time
@@ -26,10 +25,10 @@ from cppo_trl.training_data import load_problems, refuse_overlap
 
 from .config import PipelineConfig, PipelineError
 from .process import CommandFailed, duration, run_with_bar, say_command
+from .record import digest_of, free_name, is_done, read_record, write_record
 from .report import write_report
-from .stages import CPPO_TRL, PROBLEMS, Stage, stages_of
-
-STAGE_FILE = "stage.json"
+from .stage import Stage
+from .stages import CPPO_TRL, PROBLEMS, stages_of
 
 
 class StageFailed(RuntimeError):
@@ -106,15 +105,15 @@ def run_stages(
     done: dict[str, str] = {}
     for number, (stage, told) in enumerate(zip(stages, anywhere, strict=True), start=1):
         folder = output / stage.name
-        digest = _digest(replace(told, inputs=stage.inputs), done)
+        digest = digest_of(replace(told, inputs=stage.inputs), done)
         done[stage.name] = digest
         console.rule(f"{number}. {stage.name}")
-        if _is_done(stage, folder, digest):
+        if is_done(stage, folder, digest):
             console.print(f"Done before: {folder}")
         else:
             _run_stage(stage, folder, digest, console, environment)
         refusal = next((step.refused for step in stage.steps if step.refused), None)
-        if refusal and _read(folder).get("refused"):
+        if refusal and read_record(folder).get("refused"):
             raise StageFailed(f"stage {stage.name!r}: {refusal}")
 
 
@@ -163,9 +162,9 @@ def _run_stage(
     console: Console,
     environment: Mapping[str, str] | None,
 ) -> None:
-    goes_on = _read(folder).get("digest") == digest
+    goes_on = read_record(folder).get("digest") == digest
     if folder.exists() and not goes_on:
-        aside = _free_name(folder)
+        aside = free_name(folder)
         folder.rename(aside)
         console.print(f"Made in another way before; what was there is now {aside}")
     folder.mkdir(parents=True, exist_ok=True)
@@ -177,11 +176,11 @@ def _run_stage(
         "commands": [shlex.join(step.command) for step in stage.steps],
         "cppo_trl": __version__,
         "began": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": _read(folder).get("seconds", 0.0) if goes_on else 0.0,
+        "seconds": read_record(folder).get("seconds", 0.0) if goes_on else 0.0,
         "done": False,
         "refused": False,
     }
-    _write(folder, record)
+    write_record(folder, record)
     started, before = time.perf_counter(), record["seconds"]
     try:
         for step in stage.steps:
@@ -202,11 +201,11 @@ def _run_stage(
                 record["refused"] = True
     finally:
         record["seconds"] = before + time.perf_counter() - started
-        _write(folder, record)
+        write_record(folder, record)
     if missing := [str(path) for path in stage.results if not path.exists()]:
         raise StageFailed(f"stage {stage.name!r} left no {missing[0]}; its log is in {folder}")
     record["done"] = True
-    _write(folder, record)  # last: a stage that is marked is complete
+    write_record(folder, record)  # last: a stage that is marked is complete
     console.print(f"Done in {duration(record['seconds'])}: {folder}")
 
 
@@ -218,62 +217,6 @@ def _last_checkpoint(folder: Path) -> Path | None:
         if path.parent.name.removeprefix("checkpoint-").isdigit()
     }
     return found[max(found)] if found else None
-
-
-def _digest(stage: Stage, done: Mapping[str, str]) -> str:
-    """What decides a stage: its commands, its files' content, and what it builds on."""
-    inputs = [done[one] if isinstance(one, str) else _fingerprint(one) for one in stage.inputs]
-    commands = [step.command[1:] for step in stage.steps]  # whatever the interpreter is called
-    files = {str(path): content for path, content in stage.files.items()}
-    text = json.dumps([stage.name, commands, files, inputs], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _fingerprint(path: Path) -> str:
-    """Tells what is at a path from what else could be there; of a Hub id it is the id.
-
-    Weights are large: of a folder's files, all count by name and size, JSON by its content too.
-    """
-    if path.is_file():
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    if not path.is_dir():
-        return str(path)
-    if made := _read(path).get("digest"):  # by an earlier run
-        return made
-    found = hashlib.sha256()
-    for file in sorted(one for one in path.rglob("*") if one.is_file()):
-        found.update(f"{file.relative_to(path)} {file.stat().st_size}".encode())
-        if file.suffix == ".json":
-            found.update(file.read_bytes())
-    return found.hexdigest()
-
-
-def _is_done(stage: Stage, folder: Path, digest: str) -> bool:
-    record = _read(folder)
-    is_same = record.get("digest") == digest and record.get("done", False)
-    return is_same and all(path.exists() for path in stage.results)
-
-
-def _read(folder: Path) -> dict[str, Any]:
-    path = folder / STAGE_FILE
-    try:
-        return json.loads(path.read_text())
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
-        return {}
-
-
-def _write(folder: Path, record: Mapping[str, Any]) -> None:
-    path = folder / STAGE_FILE
-    spare = path.with_suffix(".new")
-    spare.write_text(json.dumps(record, indent=2) + "\n")
-    spare.replace(path)  # a stage that is killed meanwhile stays what it was
-
-
-def _free_name(folder: Path) -> Path:
-    number = 1
-    while (aside := folder.with_name(f"{folder.name}.{number}")).exists():
-        number += 1
-    return aside
 
 
 def _yaml(content: Mapping[str, Any]) -> str:
