@@ -16,6 +16,8 @@ from transformers import (
     ProcessorMixin,
     TrainingArguments,
 )
+from transformers.distributed.fsdp import is_fsdp_enabled
+from transformers.integrations import is_deepspeed_zero3_enabled
 from trl import ModelConfig
 from trl.trainer.utils import create_model_from_path, get_config_model_id
 
@@ -74,6 +76,16 @@ def model_init_kwargs(model: ModelConfig, given: Mapping[str, Any] | None) -> di
         "attn_implementation": model.attn_implementation,
         "dtype": model.dtype,
     } | dict(given or {})
+
+
+def refuse_sharding(args: TrainingArguments) -> None:
+    """Refuses what splits the parameters over ranks, which rollouts and saving cannot gather."""
+    if args.fsdp or is_fsdp_enabled() or is_deepspeed_zero3_enabled():
+        raise ValueError(
+            "FSDP and DeepSpeed ZeRO-3 are not supported: every rank holds the whole base, frozen, "
+            "and only the adapters have optimizer states. Launch with DDP or DeepSpeed ZeRO-2, and "
+            "quantize a base that does not fit (`quantization_config`, load_in_4bit in the recipe)."
+        )
 
 
 @contextmanager

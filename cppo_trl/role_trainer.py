@@ -13,8 +13,6 @@ from accelerate.utils import set_seed
 from peft import LoraConfig, PeftModel
 from torch.utils.data import DataLoader
 from transformers import BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.distributed.fsdp import is_fsdp_enabled
-from transformers.integrations import is_deepspeed_zero3_enabled
 from transformers.trainer_utils import EvalLoopOutput
 from trl import GRPOTrainer
 from trl.models.utils import disable_gradient_checkpointing
@@ -23,7 +21,7 @@ from .batches import Row, collate
 from .cppo_config import CPPOConfig
 from .guards.callbacks import StillWeightsCallback
 from .role_checkpoints import RoleCheckpoints
-from .role_model import load_with_roles, replaced
+from .role_model import load_with_roles, refuse_sharding, replaced
 from .roles import PLANNER, add_references, make_trainable, role_parameters
 from .routing import role_router
 from .temperatures import RoleTemperatures
@@ -60,7 +58,7 @@ class RoleTrainer(RoleCheckpoints, GRPOTrainer):
         quantization_config: BitsAndBytesConfig | None = None,
         **kwargs: Any,
     ):
-        _refuse_sharding(args)
+        refuse_sharding(args)
         set_seed(args.seed)  # the adapters are drawn below
         # With a KL term, GRPOTrainer would look for an adapter called "default".
         hidden: dict[str, Any] = {"beta": 0.0}
@@ -223,13 +221,3 @@ class RoleTrainer(RoleCheckpoints, GRPOTrainer):
     @property
     def _mode(self) -> str:
         return "train" if self.model.training else "eval"
-
-
-def _refuse_sharding(args: CPPOConfig) -> None:
-    """Refuses what splits the parameters over ranks, which rollouts and saving cannot gather."""
-    if args.fsdp or is_fsdp_enabled() or is_deepspeed_zero3_enabled():
-        raise ValueError(
-            "FSDP and DeepSpeed ZeRO-3 are not supported: every rank holds the whole base, frozen, "
-            "and only the adapters have optimizer states. Launch with DDP or DeepSpeed ZeRO-2, and "
-            "quantize a base that does not fit (`quantization_config`, load_in_4bit in the recipe)."
-        )

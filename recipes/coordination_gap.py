@@ -34,7 +34,12 @@ from tqdm.auto import tqdm
 
 from cppo_trl import CodeVerifier, load_policy
 from cppo_trl.benchmarks import BenchmarkError
-from cppo_trl.benchmarks.coordination_gap.ablation import ARMS, ablation_table, arm_config
+from cppo_trl.benchmarks.coordination_gap.ablation import (
+    ARMS,
+    ablation_plot,
+    ablation_table,
+    arm_config,
+)
 from cppo_trl.benchmarks.coordination_gap.measure import (
     Measurement,
     measure_direct,
@@ -64,6 +69,8 @@ _REPORT = """\
 # What the parts of the reward buy
 
 {conclusion}
+
+![pass@{k}, and what the plans are like](ablation.png)
 
 {table}
 
@@ -216,6 +223,7 @@ def report(args: argparse.Namespace, base: Path, held_out: Path, command: str) -
         for arm in ARMS:
             add(arm.said, arm.name, saved(f"{arm.name}/cppo"), args.seeds)
         add(ARMS[0].said, "pipeline", saved("pipeline/cppo"), args.seeds)
+    ablation_plot(rows, args.output / "ablation.png")
     path = args.output / "ablation.md"
     table = ablation_table(rows)
     path.write_text(

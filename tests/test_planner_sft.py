@@ -11,6 +11,7 @@ from bitsandbytes.nn import Linear4bit
 from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from trl import SFTConfig
 
 from checkout import RECIPES, load_recipe
 from cppo_trl import PlannerSFTConfig, PlannerSFTTrainer, Problem, TestCase, load_policy
@@ -137,6 +138,16 @@ def test_tuple_of_another_size_is_refused_by_problem(qwen3_dir, tmp_path):
     gold = [*GOLD, StrategyTuple(PROBLEMS[2], ("one", "two", "three"))]
     with pytest.raises(ValueError, match=r"tuple 4 \(problem 'p2'\) has 3.*num_strategies=2"):
         sft_trainer(qwen3_dir, tmp_path, gold)
+
+
+def test_arguments_of_another_trainer_are_refused(qwen3_dir, tmp_path):
+    with pytest.raises(TypeError, match="SFTConfig; it must be a PlannerSFTConfig"):
+        PlannerSFTTrainer(str(qwen3_dir), SFTConfig(str(tmp_path), **QUIET), GOLD)
+
+
+def test_no_gold_at_all_is_refused_before_a_model_is_loaded(tmp_path):
+    with pytest.raises(ValueError, match="train_dataset has no gold tuples"):
+        PlannerSFTTrainer("no/such-model", PlannerSFTConfig(str(tmp_path), **QUIET), [])
 
 
 def test_plans_that_would_be_cut_are_left_out(qwen3_dir, tmp_path):

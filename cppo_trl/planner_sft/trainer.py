@@ -11,13 +11,14 @@ from peft import LoraConfig, PeftModel
 from transformers import BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 from trl import SFTTrainer
+from trl.trainer.utils import get_config_model_id
 
 from cppo_trl.generation import Speaker, TransformersGenerator
 from cppo_trl.guards.callbacks import StillWeightsCallback
 from cppo_trl.judges import StrategyTuple
 from cppo_trl.policy import save_policy_config
 from cppo_trl.role_checkpoints import RoleCheckpoints
-from cppo_trl.role_model import load_with_roles, replaced
+from cppo_trl.role_model import load_with_roles, refuse_sharding, replaced
 from cppo_trl.roles import PLANNER, make_trainable
 from cppo_trl.rollouts import RolloutPolicy
 from cppo_trl.routing import role_router
@@ -45,6 +46,7 @@ class PlannerSFTTrainer(RoleCheckpoints, SFTTrainer):
         kwargs: all else that `SFTTrainer` takes.
 
     Raises:
+        TypeError: `args` is something else.
         ValueError: a tuple that has not K strategies, or none that is short enough.
     """
 
@@ -54,8 +56,8 @@ class PlannerSFTTrainer(RoleCheckpoints, SFTTrainer):
     def __init__(
         self,
         model: str | PreTrainedModel | PeftModel,
-        args: PlannerSFTConfig,
-        train_dataset: Sequence[StrategyTuple],
+        args: PlannerSFTConfig | None = None,
+        train_dataset: Sequence[StrategyTuple] = (),
         eval_dataset: Sequence[StrategyTuple] | None = None,
         processing_class: PreTrainedTokenizerBase | None = None,
         *,
@@ -64,8 +66,16 @@ class PlannerSFTTrainer(RoleCheckpoints, SFTTrainer):
         quantization_config: BitsAndBytesConfig | None = None,
         **kwargs: Any,
     ):
+        if args is None:
+            name = model if isinstance(model, str) else get_config_model_id(model.config)
+            args = PlannerSFTConfig(f"{name.split('/')[-1]}-planner-SFT")
+        if not isinstance(args, PlannerSFTConfig):
+            raise TypeError(f"`args` is a {type(args).__name__}; it must be a PlannerSFTConfig")
+        refuse_sharding(args)
         for name, tuples in (("train_dataset", train_dataset), ("eval_dataset", eval_dataset)):
             _refuse_other_k(name, tuples or (), args.num_strategies)
+        if not train_dataset:
+            raise ValueError("train_dataset has no gold tuples; give one or more")
         set_seed(args.seed)  # the adapters are drawn below
         model, processing_class = load_with_roles(
             model, args, processing_class, peft_config, adapters, quantization_config

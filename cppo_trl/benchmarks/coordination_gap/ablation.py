@@ -11,8 +11,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from cppo_trl.pipeline import PipelineConfig
 
+from .plot import BLUE, INK, ORANGE
 from .results import Result
 from .world import NUM_READINGS, coordinated_limit, independent_limit
 
@@ -104,3 +107,38 @@ def ablation_table(results: Sequence[tuple[str, Result]]) -> str:
         )
     rule = ["---", "---", *["---:"] * (len(header) - 2)]
     return "\n".join("| " + " | ".join(row) + " |" for row in (header, rule, *rows))
+
+
+def ablation_plot(results: Sequence[tuple[str, Result]], path: str | Path) -> None:
+    """Draws pass@K against both limits, and beside it what the plans are like.
+
+    Args:
+        results: as for `ablation_table`.
+        path: of the image.
+    """
+    rows = [result for _, result in results][::-1]
+    k = rows[0].attempts
+    figure = Figure(figsize=(9, 0.42 * len(rows) + 1.2), dpi=160, layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.4, 1))
+    for limit in (independent_limit, coordinated_limit):
+        left.axvline(limit(NUM_READINGS, k), color=INK, linewidth=1, linestyle=(0, (4, 3)))
+    for place, result in enumerate(rows):
+        mean, low, high = result.pass_k
+        left.plot([low, high], [place, place], color=BLUE, linewidth=2)
+        left.plot(mean, place, "o", color=BLUE, markersize=6)
+        left.annotate(f"{mean:.3f}", (high, place), (4, -3), textcoords="offset points", fontsize=8)
+    for name, colour, marker in (("admissible", BLUE, "o"), ("duplicates", ORANGE, "s")):
+        points = [(getattr(result, name), place) for place, result in enumerate(rows)]
+        known = [point for point in points if point[0] is not None]
+        right.plot(*zip(*known, strict=True), marker, color=colour, label=name)
+    left.set_yticks(range(len(rows)), [result.name for result in rows])
+    left.set_xlabel(f"pass@{k}, 95 % interval; dashed: both limits", fontsize=9)
+    right.set_xlabel(
+        "share of strategies that are admissible, of plans that repeat one", fontsize=9
+    )
+    right.set_xlim(-0.03, 1.03)
+    right.legend(frameon=False, fontsize=8, loc="center left")
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=9)
+    figure.savefig(path)

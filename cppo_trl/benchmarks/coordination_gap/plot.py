@@ -14,7 +14,7 @@ from .results import Result
 from .world import NUM_READINGS, coordinated_limit, independent_limit
 
 # Okabe and Ito's palette: told apart with any colour vision. The orange is too light for words.
-_BLUE, _ORANGE, _DARK_ORANGE, _GREY, _INK = "#0072B2", "#E69F00", "#9A6A00", "#767676", "#222222"
+BLUE, ORANGE, _DARK_ORANGE, _GREY, INK = "#0072B2", "#E69F00", "#9A6A00", "#767676", "#222222"
 Curve = Sequence[tuple[int, float]]  # (optimizer step, pass@K)
 
 
@@ -60,23 +60,23 @@ def plot(curves: Mapping[int, Curve], results: Sequence[Result], path: str | Pat
 def _draw_limits(axes: Axes, k: int) -> None:
     independent = independent_limit(NUM_READINGS, k)
     coordinated = coordinated_limit(NUM_READINGS, k)
-    axes.axhspan(independent, coordinated, color=_BLUE, alpha=0.07, linewidth=0)
+    axes.axhspan(independent, coordinated, color=BLUE, alpha=0.07, linewidth=0)
     for limit in (independent, coordinated):
-        axes.axhline(limit, color=_INK, linewidth=1, linestyle=(0, (4, 3)))
+        axes.axhline(limit, color=INK, linewidth=1, linestyle=(0, (4, 3)))
     axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(colors=_INK, labelsize=9)
+    axes.tick_params(colors=INK, labelsize=9)
 
 
 def _draw_curves(axes: Axes, curves: Mapping[int, Curve], k: int) -> None:
     for curve in curves.values():
         steps, values = zip(*curve, strict=True)
         if len(curves) == 1:
-            axes.plot(steps, values, "o", color=_BLUE, alpha=0.35, markersize=4, markeredgewidth=0)
+            axes.plot(steps, values, "o", color=BLUE, alpha=0.35, markersize=4, markeredgewidth=0)
         else:
-            axes.plot(steps, _smooth(values), color=_BLUE, alpha=0.4, linewidth=1)
+            axes.plot(steps, _smooth(values), color=BLUE, alpha=0.4, linewidth=1)
     steps = [step for step, _ in next(iter(curves.values()))]
     mean = np.mean([[value for _, value in curve] for curve in curves.values()], axis=0)
-    axes.plot(steps, _smooth(mean), color=_BLUE, linewidth=2.4, solid_capstyle="round")
+    axes.plot(steps, _smooth(mean), color=BLUE, linewidth=2.4, solid_capstyle="round")
     axes.margins(x=0.01)
     for limit, words, side in (
         (independent_limit(NUM_READINGS, k), f"most that {k} independent samples can reach", -4),
@@ -91,7 +91,7 @@ def _draw_curves(axes: Axes, curves: Mapping[int, Curve], k: int) -> None:
             ha="right",
             va="bottom" if side > 0 else "top",
             fontsize=9,
-            color=_INK,
+            color=INK,
         )
     axes.annotate(
         "only coordination gets here",
@@ -99,7 +99,7 @@ def _draw_curves(axes: Axes, curves: Mapping[int, Curve], k: int) -> None:
         xycoords=("axes fraction", "data"),
         fontsize=9,
         fontstyle="italic",
-        color=_BLUE,
+        color=BLUE,
     )
     seeds = f", {len(curves)} seeds and their mean" if len(curves) > 1 else ""
     axes.set_title(f"CPPO in training, development problems{seeds}", fontsize=10, loc="left")
@@ -108,7 +108,7 @@ def _draw_curves(axes: Axes, curves: Mapping[int, Curve], k: int) -> None:
 
 
 def _draw_results(axes: Axes, results: Sequence[Result]) -> None:
-    colours = [_GREY] * (len(results) - 2) + [_ORANGE, _BLUE]
+    colours = [_GREY] * (len(results) - 2) + [ORANGE, BLUE]
     for place, (result, colour) in enumerate(zip(results, colours[-len(results) :], strict=True)):
         mean, low, high = result.pass_k
         axes.errorbar(
@@ -129,7 +129,7 @@ def _draw_results(axes: Axes, results: Sequence[Result]) -> None:
             va="center",
             fontsize=10,
             fontweight="bold",
-            color=colour if colour != _ORANGE else _DARK_ORANGE,
+            color=colour if colour != ORANGE else _DARK_ORANGE,
         )
     axes.set_xlim(-0.5, len(results) - 0.3)
     axes.set_xticks(range(len(results)), [r.name.replace(" ", "\n", 1) for r in results])
