@@ -17,10 +17,11 @@ from peft.tuners.lora import LoraLayer, LoraModel
 from peft.tuners.lora.layer import Linear
 from transformers import Qwen3Config, Qwen3ForCausalLM, Trainer, TrainerCallback
 from transformers.trainer import TRAINING_ARGS_NAME
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOConfig, GRPOTrainer, SFTTrainer
 from trl.models import unwrap_model_for_generation
 from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer import utils
+from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from cppo_trl.batches import Row, collate
 from cppo_trl.cppo_config import _UNSUPPORTED, CPPOConfig
@@ -60,6 +61,10 @@ SIGNATURES = [
         "model, accelerator, gather_deepspeed3_params, ...",
     ),
     (disable_gradient_checkpointing, "model, gradient_checkpointing_kwargs"),
+    (
+        SFTTrainer.__init__,
+        "self, model, args, data_collator, train_dataset, eval_dataset, processing_class, ...",
+    ),
     (PeftModel.save_pretrained, "self, save_directory, safe_serialization, selected_adapters, ..."),
     (PeftModel.load_adapter, "self, model_id, adapter_name, ..."),
     (Linear.forward, "self, x, args, kwargs"),
@@ -100,6 +105,16 @@ SOURCES = [
         GRPOTrainer.training_step,
         [r"self\._step \+= 1"],
         "CPPOTrainer saves and restores _step in the middle of a rollout",
+    ),
+    (
+        SFTTrainer._prepare_dataset,
+        [r'is_processed = "input_ids" in column_names'],
+        "PlannerSFTTrainer gives rows that are tokens already",
+    ),
+    (
+        DataCollatorForLanguageModeling.torch_call,
+        [r'example\.get\("labels", example\["input_ids"\]\)'],
+        "PlannerSFTTrainer's labels leave the prompt out",
     ),
     (
         GRPOTrainer.compute_loss,
