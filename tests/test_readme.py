@@ -13,14 +13,18 @@ import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from checkout import ACCELERATE, REPO, run_command
 from cppo_trl.cli import main as cppo_trl_command
 from cppo_trl.evaluation.records import AttemptRecord, Record
+from cppo_trl.judges.labels import read_labels, write_labels
+from cppo_trl.problems import write_problems
 from cppo_trl.tuples import Plan, read_plans, write_plans
 from endpoint_stub import endpoint_stub, said
+from test_judge_training import make_labels
 
 README = (REPO / "README.md").read_text(encoding="utf-8")
 MODEL_ID = "Qwen/Qwen3.5-0.8B-Base"
@@ -39,6 +43,7 @@ SMALL_EVALUATION = [
 ]
 # What makes the default recipe small enough for a test.
 SMALL_SFT = ["--use_cpu", "true", "--bf16", "false", "--dtype", "float32", "--max_steps", "1"]
+SMALL_JUDGE = ["--use-cpu", "--dtype", "float32", "--epochs", "0.5", "--max-length", "256"]
 SMALL_RECIPE = [
     *(*SMALL_SFT, "--num_generations", "2", "--gradient_accumulation_steps", "2"),
     *("--audit_problems", "0"),  # nothing is to be learned from a random model
@@ -96,10 +101,26 @@ def solve_by_four_routes(path):
 
 @pytest.fixture(scope="module")
 def endpoint():
-    """Stands for the server of a large model; it writes plans."""
+    """Stands for the server of a large model; it writes plans and judges them."""
     plan = "A: Add them.\nB: Count up.\nC: Use a loop of carries.\nD: Fold the list."
-    with endpoint_stub(lambda body, number: said(plan)) as server:
+
+    def answer(body, number):
+        asked = body["messages"][0]["content"]
+        return said('{"verdict": "pass"}' if "verdict" in asked else plan)
+
+    with endpoint_stub(answer) as server:
         yield server
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    """A folder with the files that the judge's commands name, of problems that are enough."""
+    problems, labels = make_labels(30)
+    write_problems(list(problems.values()), tmp_path / "problems.jsonl")
+    write_labels(labels, tmp_path / "labels.jsonl")
+    plans = [Plan(label.problem_id, label.strategies) for label in labels]
+    write_plans(plans, tmp_path / "plans.jsonl")
+    return tmp_path
 
 
 def test_every_kind_of_command_is_in_the_readme():
@@ -108,9 +129,13 @@ def test_every_kind_of_command_is_in_the_readme():
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_command_works(command, session, endpoint, qwen3_5_dir, tmp_path, monkeypatch, capfd):
+def test_command_works(
+    command, session, endpoint, labelled, qwen3_5_dir, tmp_path, monkeypatch, capfd
+):
     folder, _ = session
     program, *arguments = shlex.split(command)
+    if "--base-url" in arguments:
+        arguments[arguments.index("--base-url") + 1] = endpoint.url
     if program == "make":
         done = subprocess.run(["make", "-n", *arguments], cwd=REPO, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
@@ -136,10 +161,13 @@ def test_command_works(command, session, endpoint, qwen3_5_dir, tmp_path, monkey
             arguments += ["--model", str(qwen3_5_dir), *SMALL_EVALUATION]
         if arguments[:2] == ["gold", "attempts"]:
             solve_by_four_routes(folder / arguments[arguments.index("--records") + 1])
-        if arguments[:2] == ["gold", "model"]:
-            arguments[arguments.index("--base-url") + 1] = endpoint.url
+        if arguments[0] == "judge":
+            monkeypatch.chdir(labelled)
+        if arguments[:2] == ["judge", "train"]:
+            arguments += ["--model", str(qwen3_5_dir), *SMALL_JUDGE]
         status = cppo_trl_command(arguments)
-        assert status == (arguments[0] == "audit")  # untrained adapters are no-go
+        # Untrained adapters are no-go, and a random base is no good judge.
+        assert status == (arguments[0] == "audit" or arguments[:2] == ["judge", "train"])
         assert capfd.readouterr().out
         if arguments[0] == "verify":
             verdicts = map(json.loads, (folder / "verdicts.jsonl").read_text().splitlines())
@@ -148,6 +176,11 @@ def test_command_works(command, session, endpoint, qwen3_5_dir, tmp_path, monkey
             solved = {"sum"} if arguments[1] == "attempts" else {"sum", "mirror"}
             found = read_plans(folder / "gold.jsonl", {"sum", "mirror"})
             assert {plan.problem_id for plan in found} == solved
+        if arguments[:2] == ["judge", "label"]:
+            sources = {label.source for label in read_labels("labels.jsonl")}
+            assert {"Qwen/Qwen3-32B", "corruption/mixed"} < sources
+        if arguments[:2] == ["judge", "train"]:
+            assert "accepted" in Path("runs/judge/judge.json").read_text()
         if arguments[0] == "eval":
             assert (folder / "runs" / "my-eval" / "report.html").is_file()
 
