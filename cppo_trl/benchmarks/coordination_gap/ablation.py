@@ -59,6 +59,7 @@ def arm_config(config: PipelineConfig, arm: Arm, output: Path) -> PipelineConfig
         output: the directory of the arm.
     """
     made = Path(config.output)
+    judge = config.judge if isinstance(config.judge, str) else str(made / "judge")
     settings = {**(config.cppo or {}), "solve_invalid": True, "audit_problems": 0}
     if arm.settings.get("planner_reward") == "judge":
         settings["level_off_steps"] = 0  # as many steps as the others
@@ -67,7 +68,7 @@ def arm_config(config: PipelineConfig, arm: Arm, output: Path) -> PipelineConfig
         output=str(output),
         gold=None,
         sft=str(made / "sft"),
-        judge=str(made / "judge") if arm.has_judge else None,
+        judge=judge if arm.has_judge else None,
         warmup=None,
         audit=None,
         cppo={**settings, **arm.settings},
