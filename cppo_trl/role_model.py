@@ -18,7 +18,7 @@ from transformers import (
 )
 from transformers.distributed.fsdp import is_fsdp_enabled
 from transformers.integrations import is_deepspeed_zero3_enabled
-from trl import ModelConfig
+from trl import ModelConfig, get_quantization_config
 from trl.trainer.utils import create_model_from_path, get_config_model_id
 
 from .roles import add_roles
@@ -76,6 +76,13 @@ def model_init_kwargs(model: ModelConfig, given: Mapping[str, Any] | None) -> di
         "attn_implementation": model.attn_implementation,
         "dtype": model.dtype,
     } | dict(given or {})
+
+
+def nf4() -> BitsAndBytesConfig:
+    """How commands quantize a base when they are told `--load-in-4bit`, as the recipes do."""
+    return get_quantization_config(
+        ModelConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", use_bnb_nested_quant=True)
+    )
 
 
 def refuse_sharding(args: TrainingArguments) -> None:

@@ -20,8 +20,10 @@ from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
 
 from cppo_trl import CodeVerifier, CPPOConfig, CPPOTrainer, Problem, RuleJudge
 from cppo_trl.audit import audit_policy, markdown, write_audit
+from cppo_trl.errors import first_line
 from cppo_trl.judges import EndpointJudge, Judge, JudgeChain
 from cppo_trl.judges.saved import AdapterJudge, RejectedJudge, load_judge
+from cppo_trl.problems import ProblemError
 from cppo_trl.role_model import model_init_kwargs
 from cppo_trl.training_data import DataError, load_problems, refuse_overlap
 
@@ -143,8 +145,8 @@ def main(recipe: RecipeArguments, args: CPPOConfig, model: ModelConfig) -> None:
             if evaluation:
                 held_out[recipe.eval_problems] = evaluation
             refuse_overlap(train, held_out)
-    except DataError as error:
-        raise SystemExit(str(error)) from error
+    except (DataError, ProblemError, OSError) as error:
+        raise SystemExit(first_line(error)) from error
     judge = make_judge(recipe)
     given = {"planner": recipe.planner_adapter, "solver": recipe.solver_adapter}
     args.model_init_kwargs = model_init_kwargs(model, args.model_init_kwargs)

@@ -20,8 +20,9 @@ from pathlib import Path
 from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
 
 from cppo_trl import PlannerSFTConfig, PlannerSFTTrainer
+from cppo_trl.errors import first_line
 from cppo_trl.judges import StrategyTuple
-from cppo_trl.problems import Problem
+from cppo_trl.problems import Problem, ProblemError
 from cppo_trl.role_model import model_init_kwargs
 from cppo_trl.training_data import DataError, load_problems, refuse_overlap
 from cppo_trl.tuples import PlanError, read_plans
@@ -73,8 +74,8 @@ def main(recipe: RecipeArguments, args: PlannerSFTConfig, model: ModelConfig) ->
         if not recipe.allow_overlap:
             taught = list({item.problem.id: item.problem for item in gold}.values())
             refuse_overlap(taught, {source: load_problems(source) for source in recipe.held_out})
-    except (DataError, PlanError, OSError) as error:
-        raise SystemExit(str(error)) from error
+    except (DataError, PlanError, ProblemError, OSError) as error:
+        raise SystemExit(first_line(error)) from error
     given = {"planner": recipe.planner_adapter, "solver": recipe.solver_adapter}
     args.model_init_kwargs = model_init_kwargs(model, args.model_init_kwargs)
     trainer = PlannerSFTTrainer(

@@ -6,13 +6,14 @@ import json
 
 import numpy as np
 import pytest
+from bitsandbytes.nn import Linear4bit
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cppo_trl import CodeVerifier, Prompts, RuleJudge
 from cppo_trl.audit import audit, audit_policy, markdown
 from cppo_trl.cli import main
-from cppo_trl.generation import Sampling, Speaker
+from cppo_trl.generation import Sampling, Speaker, TransformersGenerator
 from cppo_trl.judges import Judge, Judgement
 from cppo_trl.problems import read_problems
 from cppo_trl.rollouts import RolloutPolicy
@@ -118,6 +119,27 @@ def test_a_policy_that_divides_the_answers_is_rewarded(judge, qwen3_dir, tmp_pat
     assert criteria["groups with variance"].value == 0.0
     assert (found.unknown > 0) == isinstance(judge, Unsure)
     assert not found.is_go
+
+
+def test_the_command_audits_on_a_quantized_base_in_small_batches(
+    qwen3_dir, tmp_path, monkeypatch, capsys
+):
+    seen = []
+    generate = TransformersGenerator.generate
+
+    def kept(self, prompts, *args):
+        with self.unwrap() as model:
+            is_quantized = any(isinstance(module, Linear4bit) for module in model.modules())
+        seen.append((self.batch_size, is_quantized))
+        return generate(self, prompts, *args)
+
+    monkeypatch.setattr(TransformersGenerator, "generate", kept)
+    policy = save_policy(qwen3_dir, tmp_path / "policy")
+    problems = write_guesses(tmp_path / "guesses.jsonl", 3)
+    typed = ["audit", "--policy", str(policy), "--problems", str(problems), "--load-in-4bit"]
+    typed += ["--num-generations", "2", "--output", str(tmp_path), "--rollout-batch-size", "2"]
+    assert main(typed) == 1
+    assert set(seen) == {(2, True)}
 
 
 def test_the_command_says_no_go_with_advice_and_exit_status_1(qwen3_dir, tmp_path, capsys):

@@ -116,6 +116,15 @@ def test_trouble_is_unknown_and_asked_again_later(trouble, tmp_path):
     assert second.valid is True
 
 
+def test_what_an_endpoint_says_of_a_bad_request_is_told():
+    body = b'{"error": {"message": "use max_completion_tokens"}}'
+    with endpoint_stub(lambda asked, number: (400, body, {})) as server:
+        found = judge(server).judge(PROBLEM, ("add", "count"))
+    assert found.valid is None
+    assert "status 400" in found.reason
+    assert "use max_completion_tokens" in found.reason
+
+
 def test_a_busy_endpoint_is_asked_again():
     busy = (429, b"", {"Retry-After": "0.01"})
     with endpoint_stub(lambda body, n: busy if n < 2 else PASS) as server:

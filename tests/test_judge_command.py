@@ -85,6 +85,44 @@ def test_plans_without_a_verdict_have_no_label(data, tmp_path, capsys):
     assert "none of the 120 plans" in told.err
 
 
+def test_a_model_that_thinks_is_given_room_or_told_not_to(data, tmp_path):
+    with endpoint_stub(lambda body, number: PASS) as server:
+        typed = ["judge", "label", *on(data, "problems", "plans"), "--model", "big"]
+        typed += ["--base-url", server.url, "--output", str(tmp_path / "labels.jsonl")]
+        thoughts = '{"chat_template_kwargs": {"enable_thinking": false}}'
+        assert main([*typed, "--max-tokens", "4096", "--extra-body", thoughts]) == 0
+        asked = server.requests[0]
+    assert asked["max_tokens"] == 4096
+    assert asked["chat_template_kwargs"] == {"enable_thinking": False}
+
+
+@pytest.mark.parametrize("text", ["no json", "[1]"])
+def test_an_extra_body_that_is_no_object_is_refused(text, data, tmp_path, capsys):
+    typed = ["judge", "label", *on(data, "problems", "plans"), "--model", "big"]
+    with pytest.raises(SystemExit):
+        main([*typed, "--output", str(tmp_path / "l"), "--extra-body", text])
+    assert "--extra-body" in capsys.readouterr().err
+
+
+def test_labels_that_are_there_stay_where_the_endpoint_is_out_of_reach(data, tmp_path, capsys):
+    output = tmp_path / "labels.jsonl"
+    write_labels(read_labels(data / "labels.jsonl"), output)
+    before = output.read_text()
+    typed = ["judge", "label", *on(data, "problems", "plans"), "--output", str(output)]
+    with endpoint_stub(lambda body, number: (500, b"", {})) as server:
+        url = server.url
+    assert main([*typed, "--model", "big", "--base-url", url, "--timeout", "1"]) == 2
+    assert output.read_text() == before
+
+
+def test_the_plans_are_not_written_over(data, tmp_path, capsys):
+    plans = shutil.copy(data / "plans.jsonl", tmp_path / "plans.jsonl")
+    typed = ["judge", "label", *on(data, "problems"), "--plans", str(plans), "--gold"]
+    assert main([*typed, "--output", str(plans)]) == 2
+    assert "--output is" in capsys.readouterr().err
+    assert plans.read_text() == (data / "plans.jsonl").read_text()
+
+
 def test_plans_that_break_a_rule_are_not_asked_about(data, tmp_path, capsys):
     rows = (data / "plans.jsonl").read_text().splitlines(keepends=True)[:3]
     repeated = {"problem_id": "p0", "strategies": ["sort first", "Sort first."]}

@@ -22,6 +22,7 @@ from cppo_trl.roles import add_roles, role_of
 from cppo_trl.routing import role_router
 from small_trainer import adapter_weights, make_trainer, moved
 from tiny_adapters import lora_config
+from tiny_models import save_qwen3
 
 WORDS = ("sort", "scan", "count", "hash", "sum", "walk", "split", "merge")
 TEMPLATE = "{statement}\n{plan}\nAnswer:"
@@ -217,6 +218,13 @@ def test_a_trainer_gates_by_an_adapter_of_its_own_base(trained, saved, qwen3_dir
 
 def get_judge_weights(saved):
     return load_file(saved / "judge" / "adapter_model.safetensors")
+
+
+def test_a_judge_of_another_base_is_refused_with_both_names(saved, tmp_path):
+    other = save_qwen3(tmp_path / "other", hidden_size=128)
+    model = add_roles(AutoModelForCausalLM.from_pretrained(other), lora_config())
+    with pytest.raises(ValueError, match=r"does not fit the model.*qwen3.*other.*judge_own_base"):
+        AdapterJudge(saved).attach(model)
 
 
 def test_the_gate_of_a_trainer_is_the_judge_as_it_was_saved(trained, saved, qwen3_dir, tmp_path):

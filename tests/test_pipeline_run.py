@@ -320,6 +320,13 @@ def test_held_out_problems_may_not_be_trained_on(as_mapping, config, tmp_path):
     assert not (tmp_path / "run" / "gold").exists()
 
 
+def test_training_problems_that_are_held_out_are_dropped_if_told_to(config, tmp_path):
+    output = config(held_out=str(tmp_path / "same.jsonl"), drop_overlap=True)
+    with pytest.raises(StageFailed):  # there is no such base, nor teacher
+        run_pipeline(output, RECIPES, QUIET, {"OPENAI_BASE_URL": "http://127.0.0.1:9/v1"})
+    assert [p.id for p in read_problems(tmp_path / "run" / "problems.jsonl")] == ["u"]
+
+
 def test_two_pipelines_do_not_run_into_one_directory(config, tmp_path):
     (tmp_path / "run").mkdir()
     with (

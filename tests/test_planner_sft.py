@@ -166,6 +166,8 @@ def test_plans_that_would_be_cut_are_left_out(qwen3_dir, tmp_path):
         ({"num_strategies": 1}, "num_strategies=1"),
         ({"planner_temperature": 0.0}, "planner_temperature=0.0"),
         ({"packing": True}, "packing=True"),
+        ({"eos_token": "<|endoftext|>"}, "eos_token='<|endoftext|>'".replace("|", r"\|")),
+        ({"chat_template_path": "base"}, "chat_template_path='base'"),
         ({"padding_free": True}, "padding_free=True"),
         ({"plan_template": "no field"}, "statement"),
     ],
@@ -219,6 +221,14 @@ def test_gold_of_a_held_out_problem_is_refused(files, qwen3_dir):
     held_out = [*("--held_out", str(files / "problems.jsonl"))]
     with pytest.raises(SystemExit, match=r"4 problems of .* are among the training"):
         recipe.main(*recipe.parse_arguments(arguments(files, qwen3_dir, *held_out)))
+
+
+@pytest.mark.parametrize("name", ["gold", "problems"])
+def test_file_that_cannot_be_read_is_told_in_one_line(name, files, qwen3_dir):
+    recipe = load_recipe("sft_planner")
+    (files / f"{name}.jsonl").write_text("no json\n")
+    with pytest.raises(SystemExit, match=rf"{name}\.jsonl, line 1: not JSON"):
+        recipe.main(*recipe.parse_arguments(arguments(files, qwen3_dir)))
 
 
 def test_gold_of_an_unknown_problem_is_refused_by_row(files, qwen3_dir):

@@ -178,7 +178,7 @@ def test_command_works(
             assert {plan.problem_id for plan in found} == solved
         if arguments[:2] == ["judge", "label"]:
             sources = {label.source for label in read_labels("labels.jsonl")}
-            assert {"Qwen/Qwen3-32B", "corruption/mixed"} < sources
+            assert {"Qwen/Qwen2.5-Coder-32B-Instruct", "corruption/mixed"} < sources
         if arguments[:2] == ["judge", "train"]:
             assert "accepted" in Path("runs/judge/judge.json").read_text()
         if arguments[0] == "eval":

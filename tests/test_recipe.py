@@ -188,6 +188,11 @@ def test_the_recipe_refuses_to_train_on_evaluation_problems(options, start):
     assert "--allow_overlap true" in said
 
 
+def test_problems_that_are_not_there_are_told_in_one_line(start):
+    with pytest.raises(SystemExit, match=r"nowhere\.jsonl"):
+        start("--problems", "nowhere.jsonl")
+
+
 def test_the_recipe_trains_on_evaluation_problems_if_told_to(start):
     with pytest.raises(Started):
         start("--held_out", "evaluation.jsonl", "--allow_overlap", "true")

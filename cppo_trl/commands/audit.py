@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import argparse
 
+import torch
+
 from cppo_trl.audit import audit_policy, markdown, write_audit
 from cppo_trl.errors import first_line
 from cppo_trl.judges import Judge, JudgeChain, RuleJudge
-from cppo_trl.judges.saved import AdapterJudge
+from cppo_trl.judges.saved import AdapterJudge, load_judge
 from cppo_trl.policy import load_policy
 from cppo_trl.problems import read_problems
+from cppo_trl.role_model import nf4
 from cppo_trl.verifier import CodeVerifier, SandboxError
 
 from .outcome import CommandError
@@ -28,9 +31,14 @@ def run(args: argparse.Namespace) -> int:
         problems = read_problems(args.problems)
         judge: Judge = RuleJudge()
         if args.judge is not None:
-            learned = AdapterJudge(args.judge, allow_rejected=args.allow_rejected_judge)
-            judge = JudgeChain(judge, learned)
-        policy = load_policy(args.policy, base_model=args.base_model).rollouts
+            load = load_judge if args.judge_own_base else AdapterJudge
+            judge = JudgeChain(judge, load(args.judge, allow_rejected=args.allow_rejected_judge))
+        base = {"dtype": args.dtype}
+        if args.load_in_4bit:
+            base["quantization_config"] = nf4()
+        policy = load_policy(
+            args.policy, args.base_model, batch_size=args.rollout_batch_size, **base
+        ).rollouts
         with policy.speaker.generator.unwrap() as model:
             judge.attach(model)
         args.output.mkdir(parents=True, exist_ok=True)
@@ -47,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
             )
     except SandboxError as error:
         raise CommandError(first_line(error), status=1) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, torch.OutOfMemoryError) as error:
         raise CommandError(first_line(error)) from error
     facts = {
         "policy": args.policy,

@@ -33,7 +33,15 @@ def add_audit(commands: Any) -> None:
         parser.add_argument(f"--{name}", required=True, help=said, **kind)
     parser.add_argument("--judge", metavar="DIR", help="a trained judge, after the rules")
     parser.add_argument("--allow-rejected-judge", action="store_true", help="even if rejected")
+    parser.add_argument(
+        "--judge-own-base", action="store_true", help="load the judge on a base of its own"
+    )
     parser.add_argument("--base-model", metavar="ID", help="(default: the one in the policy)")
+    parser.add_argument("--dtype", default="auto", metavar="TYPE", help="of the base")
+    parser.add_argument("--load-in-4bit", action="store_true", help="quantize the base (nf4)")
+    parser.add_argument(
+        "--rollout-batch-size", type=int, metavar="N", help="most sequences decoded at once"
+    )
     for name, default, said in (
         ("num-generations", 8, "tuples for a problem"),
         ("limit", 64, "problems, drawn at random"),

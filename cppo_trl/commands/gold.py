@@ -2,7 +2,7 @@
 
     cppo-trl gold attempts --records runs/train-eval/attempts/*/*.jsonl --problems train.jsonl \\
         --output gold.jsonl
-    cppo-trl gold model --problems train.jsonl --model Qwen/Qwen3-32B \\
+    cppo-trl gold model --problems train.jsonl --model Qwen/Qwen2.5-Coder-32B-Instruct \\
         --base-url http://localhost:8000/v1 --cache gold.db --output gold.jsonl
 
 Writes JSON Lines, `{"problem_id", "strategies"}`. Exit status 1 where there is no tuple at all.
@@ -11,7 +11,6 @@ Writes JSON Lines, `{"problem_id", "strategies"}`. Exit status 1 where there is 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
 from pathlib import Path
 
 from cppo_trl.endpoint import Endpoint, EndpointError
@@ -22,6 +21,8 @@ from cppo_trl.problems import read_problems
 from cppo_trl.tuples import write_plans
 
 from .outcome import CommandError
+from .output_file import check_output
+from .shared_options import endpoint_options
 
 
 def run_attempts(args: argparse.Namespace) -> int:
@@ -30,7 +31,7 @@ def run_attempts(args: argparse.Namespace) -> int:
     options = {name: value for name, value in vars(args).items() if name in names}
     try:
         problems = {problem.id: problem for problem in read_problems(args.problems)}
-        _check_output(args.output, [args.problems, *args.records])
+        check_output(args.output, [args.problems, *args.records])
         records = [record for path in args.records for record in read_records(path, problems)]
         gold = gold_from_attempts(records, problems, args.num_strategies, **options)
         return _write(gold, args.output)
@@ -41,8 +42,7 @@ def run_attempts(args: argparse.Namespace) -> int:
 def run_model(args: argparse.Namespace) -> int:
     """Asks a model for tuples; 1 where there is none, or the endpoint refuses."""
     given = vars(args)
-    of_endpoint = ("base_url", "cache", "concurrency", "max_calls", "max_tokens")
-    settings = {name: given[name] for name in of_endpoint if name in given}
+    settings = endpoint_options(args)
     names = ("per_problem", "max_words", "tries")
     options = {name: given[name] for name in names if name in given}
     try:
@@ -50,7 +50,7 @@ def run_model(args: argparse.Namespace) -> int:
         endpoint = Endpoint(
             args.model, temperature=given.get("temperature", TEMPERATURE), **settings
         )
-        _check_output(args.output, [args.problems, *([given["cache"]] if "cache" in given else [])])
+        check_output(args.output, [args.problems, *([given["cache"]] if "cache" in given else [])])
         gold = gold_from_model(problems, args.num_strategies, endpoint, progress=True, **options)
         print(f"{endpoint.spent_tokens} tokens spent")
         return _write(gold, args.output)
@@ -58,13 +58,6 @@ def run_model(args: argparse.Namespace) -> int:
         raise CommandError(first_line(error), status=1) from error
     except (OSError, ValueError, ImportError) as error:
         raise CommandError(first_line(error)) from error
-
-
-def _check_output(output: Path, inputs: Iterable[Path]) -> None:
-    """Refuses a file that cannot be written or is read, before hours of work and not after."""
-    if any(output.exists() and path.exists() and output.samefile(path) for path in inputs):
-        raise ValueError(f"--output is {output}, which is read; name another file")
-    open(output, "a", encoding="utf-8").close()  # what is there stays, should the work fail
 
 
 def _write(gold: Gold, output: Path) -> int:

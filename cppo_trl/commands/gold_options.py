@@ -6,11 +6,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from .shared_options import add_endpoint_options
+
 _EXAMPLE = """\
 example:
   cppo-trl gold attempts --records runs/train-eval/attempts/*/*.jsonl --problems train.jsonl \\
     --output gold.jsonl
-  cppo-trl gold model --problems train.jsonl --model Qwen/Qwen3-32B \\
+  cppo-trl gold model --problems train.jsonl --model Qwen/Qwen2.5-Coder-32B-Instruct \\
     --base-url http://localhost:8000/v1 --cache gold.db --output gold.jsonl
 """
 
@@ -38,12 +40,8 @@ def add_gold(commands: Any) -> None:
     _option(attempts, "seed", "of the draw (default: 0)", type=int, metavar="N")
     model = _action(actions, "model", "ask a large model for tuples")
     model.add_argument("--model", required=True, metavar="NAME", help="at its endpoint")
+    add_endpoint_options(model)
     for name, kind, metavar, said in (
-        ("base-url", str, "URL", "of the endpoint (default: OPENAI_BASE_URL)"),
-        ("cache", Path, "FILE", "file of answers, asked for once"),
-        ("concurrency", int, "N", "open questions (default: 8)"),
-        ("max-calls", int, "N", "most questions (default: no limit)"),
-        ("max-tokens", int, "N", "of one answer (default: 512)"),
         ("temperature", float, "T", "of the answers (default: 0.9)"),
         ("limit", int, "N", "the first N problems only (default: all)"),
         ("tries", int, "N", "times that one answer is asked for (default: 3)"),

@@ -1,7 +1,7 @@
 """The command `cppo-trl judge label`: labels of plans, by a large model or as gold.
 
     cppo-trl judge label --problems train.jsonl --plans plans.jsonl --output labels.jsonl \\
-        --model Qwen/Qwen3-32B --base-url http://localhost:8000/v1 --corrupt
+        --model Qwen/Qwen2.5-Coder-32B-Instruct --base-url http://localhost:8000/v1 --corrupt
 
 Plans are JSON Lines, `{"problem_id", "strategies"}`, or attempts of an evaluation. Labels are of
 `cppo_trl.judges.labels`.
@@ -13,7 +13,6 @@ import argparse
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from cppo_trl.errors import first_line
 from cppo_trl.judges import EndpointError, EndpointJudge, Judge, RuleJudge, StrategyTuple
@@ -22,6 +21,8 @@ from cppo_trl.problems import Problem, read_problems
 from cppo_trl.tuples import Plan, read_plans
 
 from .outcome import CommandError
+from .output_file import check_output
+from .shared_options import endpoint_options
 
 
 def label_plans(
@@ -49,11 +50,11 @@ def label_plans(
     Raises:
         PlanError: a row is no plan.
         LabelError: no plan could be labelled.
-        ProblemError, OSError: a file cannot be used.
+        ProblemError, OSError, ValueError: a file cannot be used.
     """
     known = {problem.id: problem for problem in read_problems(problems)}
     found = _unbroken(read_plans(plans, known), known)
-    output.write_text("", encoding="utf-8")  # fails before hours of work, not after
+    check_output(output, [problems, plans])
     if judge is None:
         labels = [Label(plan.problem_id, plan.strategies, True, source) for plan in found]
     else:
@@ -86,19 +87,10 @@ def _unbroken(plans: Sequence[Plan], problems: Mapping[str, Problem]) -> list[Pl
     return kept
 
 
-def endpoint(model: str, base_url: str | None, **options: Any) -> EndpointJudge:
-    """The judge of `label`."""
-    return EndpointJudge(model, base_url, **options)
-
-
 def run(args: argparse.Namespace) -> int:
     """Labels plans; 1 where the endpoint refuses."""
-    names = ("cache", "concurrency", "max_calls")
-    options = {name: value for name, value in vars(args).items() if name in names}
     try:
-        judge = None
-        if not args.gold:
-            judge = endpoint(args.model, getattr(args, "base_url", None), **options)
+        judge = None if args.gold else EndpointJudge(args.model, **endpoint_options(args))
         label_plans(
             args.problems,
             args.plans,

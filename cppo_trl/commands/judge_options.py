@@ -6,10 +6,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from .shared_options import add_endpoint_options
+
 _EXAMPLE = """\
 example:
   cppo-trl judge label --problems train.jsonl --plans plans.jsonl --output labels.jsonl \\
-    --model Qwen/Qwen3-32B --base-url http://localhost:8000/v1 --corrupt
+    --model Qwen/Qwen2.5-Coder-32B-Instruct --base-url http://localhost:8000/v1 --corrupt
   cppo-trl judge train --model Qwen/Qwen3.5-0.8B-Base --problems train.jsonl \\
     --labels labels.jsonl --output runs/judge
 """
@@ -59,10 +61,7 @@ def _add_label(actions: Any) -> None:
     who = parser.add_mutually_exclusive_group(required=True)
     who.add_argument("--model", metavar="NAME", help="the labelling model, at its endpoint")
     who.add_argument("--gold", action="store_true", help="take every plan for valid")
-    _option(parser, "base-url", "of the endpoint (default: OPENAI_BASE_URL)", metavar="URL")
-    _option(parser, "cache", "file of answers, asked for once", type=Path, metavar="FILE")
-    _option(parser, "concurrency", "open questions (default: 8)", type=int, metavar="N")
-    _option(parser, "max-calls", "most questions (default: no limit)", type=int, metavar="N")
+    add_endpoint_options(parser)
     parser.add_argument(
         "--corrupt", action="store_true", help="add tuples made invalid out of the valid ones"
     )

@@ -54,11 +54,10 @@ def train(
     """
     from dataclasses import replace
 
-    from trl import ModelConfig, get_quantization_config
-
     from cppo_trl.judges.report import write_judge_report
     from cppo_trl.judges.saved import save_judge
     from cppo_trl.judges.training import train_judge, training_arguments
+    from cppo_trl.role_model import nf4
     from cppo_trl.roles import default_lora_config
 
     known = {problem.id: problem for problem in read_problems(problems)}
@@ -66,8 +65,7 @@ def train(
     attempted = _attempted(plans, known)
     output.mkdir(parents=True, exist_ok=True)
     if load_in_4bit:
-        quantization = ModelConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")
-        options["quantization_config"] = get_quantization_config(quantization)
+        options["quantization_config"] = nf4()
     trained = train_judge(
         model,
         read,

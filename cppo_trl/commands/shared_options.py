@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+from pathlib import Path
 from typing import Any
 
 FILTERS = (
@@ -10,6 +12,9 @@ FILTERS = (
     *("fewest_tests", "most_tests", "max_tests", "errata", "on_bad_row"),
 )
 VERIFIER = ("compare", "workers", "time_limit", "memory_limit")
+ENDPOINT = (
+    *("base_url", "cache", "concurrency", "max_calls", "max_tokens", "timeout", "extra_body"),
+)
 
 
 def add_filters(parser: Any, on_bad_row: str) -> None:
@@ -59,6 +64,43 @@ def add_verifier_options(parser: Any, compare: str = "lcb") -> None:
         parser.add_argument(
             f"--{name}", default=argparse.SUPPRESS, type=kind, metavar=metavar, help=said
         )
+
+
+def add_endpoint_options(parser: Any) -> None:
+    """Those of commands that ask a large model. What is not given is not there."""
+    for name, kind, metavar, said in (
+        ("base-url", str, "URL", "of the endpoint (default: OPENAI_BASE_URL)"),
+        ("cache", Path, "FILE", "file of answers, asked for once"),
+        ("concurrency", int, "N", "open questions (default: 8)"),
+        ("max-calls", int, "N", "most questions (default: no limit)"),
+        ("max-tokens", int, "N", "of one answer, its thoughts included (default: 512)"),
+        ("timeout", float, "S", "seconds for one answer (default: 60)"),
+        (
+            "extra-body",
+            json_object,
+            "JSON",
+            'more fields of the request, such as {"chat_template_kwargs": ...} for vLLM',
+        ),
+    ):
+        parser.add_argument(
+            f"--{name}", default=argparse.SUPPRESS, type=kind, metavar=metavar, help=said
+        )
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """An object in JSON, as the type of an option."""
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no JSON ({error})") from None
+    if not isinstance(found, dict):
+        raise argparse.ArgumentTypeError(f"{text!r} must be an object, as {{...}}")
+    return found
+
+
+def endpoint_options(args: argparse.Namespace) -> dict[str, Any]:
+    """What of `add_endpoint_options` was given, as options of `Endpoint`."""
+    return {name: value for name, value in vars(args).items() if name in ENDPOINT}
 
 
 def loading_options(args: argparse.Namespace) -> dict[str, Any]:

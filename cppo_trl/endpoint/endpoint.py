@@ -1,6 +1,6 @@
 """A large model behind an OpenAI-compatible endpoint, asked many questions at a time.
 
-    endpoint = Endpoint("Qwen/Qwen3-32B", base_url="http://localhost:8000/v1", cache="answers.db")
+    endpoint = Endpoint("my-model", base_url="http://localhost:8000/v1", cache="answers.db")
     answers = endpoint.ask_many([Question("Which is it, pass or fail?", read)])
 
 Needs the package `openai` (`pip install 'cppo-trl[judge]'`), whose client does time limits and
@@ -214,7 +214,7 @@ class Endpoint:
                         f"{self._request['model']!r} at {client.base_url}: status "
                         f"{error.status_code}, {first_line(error)}"
                     ) from None
-                return Answer(None, f"status {error.status_code}")
+                return Answer(None, f"status {error.status_code}: {first_line(error)}")
             except APIError as error:  # out of reach, too slow, or no JSON at all
                 return Answer(None, first_line(error))
             except json.JSONDecodeError as error:

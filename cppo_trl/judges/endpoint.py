@@ -1,6 +1,6 @@
 """A large model behind an OpenAI-compatible endpoint as a judge: for labels, and as a gate.
 
-    judge = EndpointJudge("Qwen/Qwen3-32B", base_url="http://localhost:8000/v1", cache="judge.db")
+    judge = EndpointJudge("my-model", base_url="http://localhost:8000/v1", cache="judge.db")
     judge.judge(problem, strategies)
 
 What could not be found out stays unknown: an endpoint that is down, an answer that is none, a

@@ -12,6 +12,7 @@ from huggingface_hub import hf_hub_download
 from peft import LoraConfig, PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from accelerate import PartialState
 from cppo_trl.roles import adapter_source, load_adapters
 
 from .judge import Judge, StrategyTuple
@@ -81,7 +82,9 @@ def load_judge(
             model_kwargs.setdefault("revision", config.revision or "main")
         model_kwargs.setdefault("dtype", "auto")
         if torch.accelerator.is_available():
-            model_kwargs.setdefault("device_map", "auto")
+            state = PartialState()
+            own_device = {"": state.device} if state.num_processes > 1 else "auto"
+            model_kwargs.setdefault("device_map", own_device)
         base = AutoModelForCausalLM.from_pretrained(base_model, **model_kwargs)
         model = load_adapters(base, {JUDGE: (JUDGE, source)})
     else:
@@ -118,9 +121,18 @@ class AdapterJudge(Judge):
         Raises:
             ValueError: the adapter does not fit the model, or it holds a judge already.
         """
-        self._judge = load_judge(
-            self.source, model, batch_size=self.batch_size, allow_rejected=True
-        )
+        path, subfolder = adapter_source(self.source, JUDGE)
+        own = LoraConfig.from_pretrained(path, subfolder=subfolder).base_model_name_or_path
+        try:
+            self._judge = load_judge(
+                self.source, model, batch_size=self.batch_size, allow_rejected=True
+            )
+        except RuntimeError as error:  # PEFT: the shapes differ
+            raise ValueError(
+                f"the judge {self.source} does not fit the model: it was trained on {own}, and "
+                f"this is {model.config._name_or_path}. Train one on this base, or load it on a "
+                "base of its own (load_judge, --judge_own_base true in the recipe)"
+            ) from error
 
     def judge_many(self, tuples: Sequence[StrategyTuple]) -> list[Judgement]:
         """The verdict on each tuple, in their order; see `Judge`."""

@@ -123,6 +123,7 @@ def train_judge(
         {"ids": question.encode(_tuple(label, problems)), "valid": float(label.valid)}
         for label in trained
     ]
+    args._n_gpu = min(1, args.n_gpu)  # else Trainer splits a batch, whose questions are one tensor
     trainer = JudgeTrainer(judge, adapted, args, rows)
     trainer.train()
     trainer.save_state()

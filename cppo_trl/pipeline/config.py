@@ -13,7 +13,9 @@ import yaml
 # A stage is a mapping of settings, the path of what an earlier run made, or null: left out.
 STAGES = ("gold", "sft", "judge", "warmup", "audit", "cppo", "evaluation")
 _BY_PATH = ("gold", "sft", "judge")
-_TEACHER = ("model", "base_url", "concurrency", "max_calls")
+_TEACHER = (
+    *("model", "base_url", "concurrency", "max_calls", "max_tokens", "timeout", "extra_body"),
+)
 _SECRETS = ("hub_token", "api_key")  # of trainings and endpoints; settings are kept in files
 
 
@@ -32,7 +34,7 @@ class PipelineConfig:
         held_out: problems of the final evaluation, as `benchmarks.Selection.of` takes them; none of
             them may be among the training problems.
         teacher: the large model that writes gold tuples and labels plans: `model`, `base_url`, and
-            where wanted `concurrency` and `max_calls`.
+            where wanted other options of `Endpoint`, such as `max_tokens` and `extra_body`.
         policy: settings of every stage that trains or runs roles: fields of TRL's `ModelConfig`,
             and those that `PlannerSFTConfig` and `CPPOConfig` share.
         gold: of `cppo-trl gold model`, and `limit`, problems to ask for; or the file of gold
@@ -45,6 +47,7 @@ class PipelineConfig:
         evaluation: fields of `EvaluationConfig`.
         seed: of all stages.
         accelerate: configuration file of `accelerate launch`; None for its own default.
+        drop_overlap: leaves training problems out that are held out too, instead of refusing them.
         ignore_no_go: goes on where the audit says no-go.
         allow_rejected_judge: goes on with a judge that its rule of acceptance rejected.
 
@@ -67,6 +70,7 @@ class PipelineConfig:
     evaluation: Mapping[str, Any] | None = field(default_factory=dict)
     seed: int = 0
     accelerate: str | None = None
+    drop_overlap: bool = False
     ignore_no_go: bool = False
     allow_rejected_judge: bool = False
 
@@ -87,7 +91,7 @@ class PipelineConfig:
             raise PipelineError(f"policy is {self.policy!r}; it must be a mapping of settings")
         if type(self.seed) is not int or not 0 <= self.seed < 2**32:
             raise PipelineError(f"seed is {self.seed!r}; it must be a whole number from 0 to 2^32")
-        for name in ("ignore_no_go", "allow_rejected_judge"):
+        for name in ("drop_overlap", "ignore_no_go", "allow_rejected_judge"):
             if type(value := getattr(self, name)) is not bool:
                 raise PipelineError(f"{name} is {value!r}; it must be true or false")
         if self.accelerate == "" or not isinstance(self.accelerate, (str, type(None))):

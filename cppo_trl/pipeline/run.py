@@ -16,11 +16,11 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 
 from cppo_trl import __version__
-from cppo_trl.benchmarks import BenchmarkError, Selection
+from cppo_trl.benchmarks import BenchmarkError, Selection, find_overlap
 from cppo_trl.commands.options import command_parser
 from cppo_trl.errors import first_line
 from cppo_trl.evaluation.config import ConfigError, EvaluationConfig
-from cppo_trl.problems import write_problems
+from cppo_trl.problems import Problem, write_problems
 from cppo_trl.training_data import load_problems, refuse_overlap
 
 from .config import PipelineConfig, PipelineError
@@ -74,7 +74,7 @@ def run_pipeline(
     except Timeout:
         raise PipelineError(f"output is {config.output!r}; another pipeline runs into it") from None
     try:
-        _prepare_problems(config, output)
+        _prepare_problems(config, output, console)
         (output / "pipeline.yaml").write_text(_yaml(asdict(config)), encoding="utf-8")
         run_stages(stages, _anywhere(config), output, console, environment)
         report = write_report(config, [stage.name for stage in stages])
@@ -140,7 +140,7 @@ def _anywhere(config: PipelineConfig) -> list[Stage]:
     return stages_of(replace(config, output="OUTPUT"), Path("RECIPES"))
 
 
-def _prepare_problems(config: PipelineConfig, output: Path) -> None:
+def _prepare_problems(config: PipelineConfig, output: Path, console: Console) -> None:
     """Writes the training problems into the run, where all stages read them."""
     problems = load_problems(config.problems)
     common = {"on_bad_row": "skip", **(config.evaluation or {}).get("loading", {})}
@@ -148,11 +148,27 @@ def _prepare_problems(config: PipelineConfig, output: Path) -> None:
     for source in config.held_out:
         own = dict(source) if isinstance(source, Mapping) else {"name": source}
         held_out[str(source)] = Selection.of({**common, **own}).load()
-    refuse_overlap(problems, held_out, otherwise="")
+    if config.drop_overlap:
+        problems = _without_overlap(problems, held_out, console)
+    refuse_overlap(problems, held_out, otherwise=", or set drop_overlap=true")
     path = output / PROBLEMS
     written = path.with_suffix(".new")
     write_problems(problems, written)
     written.replace(path)
+
+
+def _without_overlap(
+    problems: Sequence[Problem], held_out: Mapping[str, Sequence[Problem]], console: Console
+) -> list[Problem]:
+    shared: set[str] = set()
+    for source, evaluation in held_out.items():
+        found = {pair.train_id for pair in find_overlap(problems, evaluation)}
+        console.print(f"{len(found)} training problems are left out: they are among {source}")
+        shared |= found
+    kept = [problem for problem in problems if problem.id not in shared]
+    if not kept:
+        raise PipelineError("drop_overlap leaves no training problem: all of them are held out")
+    return kept
 
 
 def _run_stage(

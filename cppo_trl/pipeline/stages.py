@@ -5,6 +5,7 @@ Nothing is run here, and nothing is read: what a stage does is decided by the se
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ GOLD = "gold.jsonl"
 CPPO_TRL = (sys.executable, "-m", "cppo_trl.cli")
 # Settings of `policy` that `cppo-trl judge train` has as options.
 _JUDGE_POLICY = ("lora_r", "lora_alpha", "dtype", "use_cpu", "load_in_4bit")
+_AUDIT_POLICY = ("dtype", "load_in_4bit")  # and `cppo-trl audit`
 _GOLD_POLICY = ("num_strategies",)  # and `cppo-trl gold model`
 _PLANS = ("problems", "draws", "labels")
 # What the pipeline decides itself, beside what `_trained` does.
@@ -171,6 +173,9 @@ class _Planned:
         own = {"seed": config.seed}
         if "num_generations" in (config.cppo or {}):
             own["num_generations"] = config.cppo["num_generations"]
+        if "rollout_batch_size" in (config.cppo or {}):
+            own["rollout_batch_size"] = config.cppo["rollout_batch_size"]
+        own |= {name: config.policy[name] for name in _AUDIT_POLICY if name in config.policy}
         own |= config.audit
         if self.judge is not None:
             own |= {"judge": self.judge}
@@ -296,7 +301,7 @@ def _options(settings: Mapping[str, Any]) -> list[str]:
         if isinstance(value, bool):
             found += [option] if value else []
         elif value is not None:
-            found += [option, str(value)]
+            found += [option, json.dumps(value) if isinstance(value, Mapping) else str(value)]
     return found
 
 

@@ -66,6 +66,12 @@ class PlannerSFTConfig(SFTConfig):
                     f"{name}=True is not supported by the planner's SFT (rows are routed to its "
                     "adapter, and its loss is on the plan's tokens); leave it at False."
                 )
+        for name in ("chat_template_path", "eos_token"):
+            if getattr(self, name) is not None:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} is not supported by the planner's SFT: its "
+                    "tokens are those that rollouts ask with; change the base's tokenizer instead."
+                )
         super().__post_init__()
         self.prompts()  # refuses templates with unknown or missing fields
 

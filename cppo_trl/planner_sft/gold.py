@@ -1,7 +1,7 @@
 """Gold tuples, which stage 1 trains the planner on: from solved attempts, or from a large model.
 
     gold = gold_from_attempts(records, problems, num_strategies=4)
-    gold = gold_from_model(problems, 4, Endpoint("Qwen/Qwen3-32B", temperature=0.9))
+    gold = gold_from_model(problems, 4, Endpoint("my-model", temperature=0.9))
     write_plans(gold.plans, "gold.jsonl")
 
 A gold tuple holds K different strategies, keeps to the rules of `RuleJudge`, and is what
