@@ -78,8 +78,8 @@ _REPORT = """\
 over problems and seeds. pass@{k} is averaged over the readings that could be the hidden one.
 admissible: share of the strategies that are readings of their problem. duplicates: share of the
 plans that repeat a strategy. distinct: different strategies in a plan. Every arm starts from the
-planner after SFT of its seed and takes the same steps; "pipeline" has the warm-up before them. All
-seeds share one judge. Settings: `recipes/configs/coordination_gap_pipeline.yaml`.
+planner after SFT of its seed and takes the same steps; "pipeline" has the warm-up before them, and
+solves no tuple that the judge rejects. All seeds share one judge. Settings: `recipes/configs/coordination_gap_pipeline.yaml`.
 
 Made by
 
@@ -222,6 +222,7 @@ def report(args: argparse.Namespace, base: Path, held_out: Path, command: str) -
         add("", "after SFT", saved("pipeline/sft"), args.seeds)
         for arm in ARMS:
             add(arm.said, arm.name, saved(f"{arm.name}/cppo"), args.seeds)
+        add("valid", "after warm-up", saved("pipeline/warmup"), args.seeds)
         add(ARMS[0].said, "pipeline", saved("pipeline/cppo"), args.seeds)
     ablation_plot(rows, args.output / "ablation.png")
     path = args.output / "ablation.md"
