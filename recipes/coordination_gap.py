@@ -79,7 +79,8 @@ over problems and seeds. pass@{k} is averaged over the readings that could be th
 admissible: share of the strategies that are readings of their problem. duplicates: share of the
 plans that repeat a strategy. distinct: different strategies in a plan. Every arm starts from the
 planner after SFT of its seed and takes the same steps; "pipeline" has the warm-up before them, and
-solves no tuple that the judge rejects. All seeds share one judge. Settings: `recipes/configs/coordination_gap_pipeline.yaml`.
+solves no tuple that the judge rejects. All seeds share one judge. Settings:
+`recipes/configs/coordination_gap_pipeline.yaml`.
 
 Made by
 
