@@ -178,7 +178,8 @@ def test_a_short_training_shows_in_the_rates(tmp_path, verifier):
 
 
 def result(name, low, mean, high):
-    return Result(name, Interval(0.2, 0.1, 0.3), Interval(mean, low, high), 3.5, 0.9, 4, 60.0)
+    first = Interval(0.2, 0.1, 0.3)
+    return Result(name, first, Interval(mean, low, high), 3.5, 0.9, 0.4, 1.0, 4, 60.0)
 
 
 def test_conclusion_claims_the_gap_only_when_the_whole_interval_is_above_the_limit():

@@ -159,7 +159,15 @@ def test_an_endpoint_that_refuses_is_an_error_without_the_key(status):
     assert server.keys == ["Bearer sk-secret"]
 
 
-def test_an_interrupt_stops_the_asking():
+@pytest.fixture
+def interruptible():
+    """Python's own answer to an interrupt, which a process in the background has not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_stops_the_asking(interruptible):
     def hang(body, number):
         if number == 0:
             os.kill(os.getpid(), signal.SIGINT)

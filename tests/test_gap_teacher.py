@@ -129,6 +129,7 @@ def test_an_unknown_statement_is_status_400_and_stays_unknown(url):
     assert refusal.value.code == 400
     refusal.value.close()
     found = EndpointJudge("teacher", url).judge(UNKNOWN, ("a", "b", "c", "d"))
-    assert (found.valid, found.reason) == (None, "status 400")
+    assert (found.valid, found.reason[:10]) == (None, "status 400")
     gold = gold_from_model([UNKNOWN], 4, Endpoint("teacher", url, temperature=0.9))
-    assert (gold.plans, gold.without) == ([], {"u": "status 400"})
+    assert gold.plans == []
+    assert gold.without["u"].startswith("status 400")

@@ -80,14 +80,18 @@ def test_swapped_labels_are_the_sure_negatives_of_other_problems(source, valid, 
 
 
 def labels_of_distinctness(count=60):
-    """Valid tuples of 3, and as many negatives: dropped, duplicated or swapped."""
+    """Valid tuples of 3, and as many negatives: dropped, duplicated or swapped, one of each."""
     problems = {f"p{n}": Problem(f"p{n}", f"Do {n}.", (TestCase("1", "2"),)) for n in range(count)}
     valid = [
         Label(name, tuple(f"{way} for {name}" for way in ("sort", "scan", "hash")), True, "gold")
         for name in problems
     ]
-    negatives = corrupted_labels(problems, valid)
-    return balanced([*valid, *(label for label in negatives if label.source in OF_DISTINCTNESS)])
+    negatives = {
+        (label.problem_id, label.source): label
+        for label in corrupted_labels(problems, valid)
+        if label.source in OF_DISTINCTNESS
+    }
+    return balanced([*valid, *negatives.values()])
 
 
 def distinctness(label):

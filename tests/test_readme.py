@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from checkout import ACCELERATE, REPO, run_command
+from checkout import ACCELERATE, REPO, load_recipe, run_command
 from cppo_trl.cli import main as cppo_trl_command
 from cppo_trl.evaluation.records import AttemptRecord, Record
 from cppo_trl.judges.labels import read_labels, write_labels
@@ -140,6 +140,8 @@ def test_command_works(
         done = subprocess.run(["make", "-n", *arguments], cwd=REPO, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert re.search(r"recipes/quickstart\.py|-m pytest|ruff check", done.stdout)
+    elif "recipes/coordination_gap.py" in arguments:  # its pipeline has tests of its own
+        load_recipe("coordination_gap").parse_arguments(arguments[1:])
     elif program == "python":  # trains for hours: what it would do is all that can be seen here
         said = run_command([sys.executable, *arguments, "--dry_run"], REPO).stdout
         stages = re.findall(r"^# (\w+)$", said, re.MULTILINE)
@@ -200,6 +202,13 @@ def test_the_table_of_the_example_is_that_of_its_report():
         one, *_, four = method["pass_at_k"]
         interval = f"{four['mean']:.3f} ({four['low']:.3f}–{four['high']:.3f})"
         assert f"| `{method['method']}` | {one['mean']:.3f} | {interval} |" in README
+
+
+def test_the_table_of_the_reward_is_that_of_its_report():
+    report = (REPO / "docs/examples/coordination_gap_stages/ablation.md").read_text()
+    rows = [line for line in report.splitlines() if line.startswith("|")]
+    assert len(rows) == 14
+    assert all(row in README for row in rows)
 
 
 def test_links_lead_somewhere():

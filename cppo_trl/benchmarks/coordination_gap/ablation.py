@@ -128,17 +128,18 @@ def ablation_plot(results: Sequence[tuple[str, Result]], path: str | Path) -> No
         left.plot([low, high], [place, place], color=BLUE, linewidth=2)
         left.plot(mean, place, "o", color=BLUE, markersize=6)
         left.annotate(f"{mean:.3f}", (high, place), (4, -3), textcoords="offset points", fontsize=8)
-    for name, colour, marker in (("admissible", BLUE, "o"), ("duplicates", ORANGE, "s")):
+    for name, colour, marker, said in (
+        ("admissible", BLUE, "o", "strategies that are admissible"),
+        ("duplicates", ORANGE, "s", "plans that repeat a strategy"),
+    ):
         points = [(getattr(result, name), place) for place, result in enumerate(rows)]
         known = [point for point in points if point[0] is not None]
-        right.plot(*zip(*known, strict=True), marker, color=colour, label=name)
+        right.plot(*zip(*known, strict=True), marker, color=colour, label=said)
     left.set_yticks(range(len(rows)), [result.name for result in rows])
     left.set_xlabel(f"pass@{k}, 95 % interval; dashed: both limits", fontsize=9)
-    right.set_xlabel(
-        "share of strategies that are admissible, of plans that repeat one", fontsize=9
-    )
+    right.set_xlabel("share of strategies, and of plans", fontsize=9)
     right.set_xlim(-0.03, 1.03)
-    right.legend(frameon=False, fontsize=8, loc="center left")
+    right.legend(frameon=False, fontsize=8, loc="upper left")  # where direct sampling has no plans
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=9)
