@@ -207,7 +207,7 @@ def test_the_table_of_the_example_is_that_of_its_report():
 def test_the_table_of_the_reward_is_that_of_its_report():
     report = (REPO / "docs/examples/coordination_gap_stages/ablation.md").read_text()
     rows = [line for line in report.splitlines() if line.startswith("|")]
-    assert len(rows) == 14
+    assert len(rows) == 15
     assert all(row in README for row in rows)
 
 
