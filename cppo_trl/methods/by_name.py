@@ -89,6 +89,7 @@ class NamedMethod:
         plans: whether it plans before it solves.
         is_tuple: whether a plan is one tuple of K strategies, from 2 to 26.
         trained: the roles whose trained adapters it needs.
+        planner_calls: K -> answers about a problem that are no attempts at it.
     """
 
     make: Callable[[Setup], Method]
@@ -96,6 +97,7 @@ class NamedMethod:
     plans: bool = True
     is_tuple: bool = False
     trained: tuple[str, ...] = ()
+    planner_calls: Callable[[int], int] = field(default=lambda k: 0)
 
 
 def _direct(setup: Setup) -> Method:
@@ -145,14 +147,22 @@ def _planned(*trained: str) -> NamedMethod:
             )
         )
 
-    return NamedMethod(make, ("plan", "solve"), is_tuple=True, trained=trained)
+    return NamedMethod(
+        make, ("plan", "solve"), is_tuple=True, trained=trained, planner_calls=lambda k: 1
+    )
 
 
 METHODS: Mapping[str, NamedMethod] = {
     "direct": NamedMethod(_direct, ("direct",), plans=False),
     "latent": NamedMethod(_latent, ("latent",), plans=False),
-    "plan-and-solve": NamedMethod(_plan_and_solve, ("plan_and_solve", "solve")),
-    "plansearch": NamedMethod(_plan_search, ("observe", "derive", "plan_search", "solve")),
+    "plan-and-solve": NamedMethod(
+        _plan_and_solve, ("plan_and_solve", "solve"), planner_calls=lambda k: k
+    ),
+    "plansearch": NamedMethod(
+        _plan_search,
+        ("observe", "derive", "plan_search", "solve"),
+        planner_calls=lambda k: 1 + 2 * k,
+    ),
     "untrained-planner": _planned(),
     "planner": _planned(PLANNER),
     "solver": _planned(SOLVER),

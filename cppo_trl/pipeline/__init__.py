@@ -5,7 +5,8 @@ done yet, `record` keeps what was done with what, `report` shows what came out o
 """
 
 from .config import PipelineConfig, PipelineError, read_config
-from .run import StageFailed, run_pipeline
+from .run import run_pipeline
+from .run_stage import StageFailed
 from .stage import Stage
 from .stages import stages_of
 

@@ -177,6 +177,15 @@ def read_config(path: str | Path, changes: Sequence[str] = ()) -> PipelineConfig
     Raises:
         PipelineError: the file, a change or a setting cannot be used.
     """
+    content = read_settings(path, changes)
+    known = [item.name for item in fields(PipelineConfig)]
+    if unknown := sorted(str(name) for name in content if name not in known):
+        raise PipelineError(f"{path}: unknown field {unknown[0]!r}; there are {', '.join(known)}")
+    return PipelineConfig(**content)
+
+
+def read_settings(path: str | Path, changes: Sequence[str] = ()) -> dict[str, Any]:
+    """What a YAML file holds, changed as for `read_config`; raises `PipelineError`."""
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -192,10 +201,7 @@ def read_config(path: str | Path, changes: Sequence[str] = ()) -> PipelineConfig
             content = _changed(content, path_of, yaml.safe_load(value))
         except yaml.YAMLError as error:
             raise PipelineError(f"{name} is no YAML: {_one_line(error)}") from error
-    known = [item.name for item in fields(PipelineConfig)]
-    if unknown := sorted(str(name) for name in content if name not in known):
-        raise PipelineError(f"{path}: unknown field {unknown[0]!r}; there are {', '.join(known)}")
-    return PipelineConfig(**content)
+    return content
 
 
 def _changed(settings: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:

@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import shlex
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import yaml
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from cppo_trl import __version__
-from cppo_trl.benchmarks import BenchmarkError, Selection, find_overlap
+from cppo_trl.benchmarks import BenchmarkError
 from cppo_trl.commands.options import command_parser
 from cppo_trl.errors import first_line
 from cppo_trl.evaluation.config import ConfigError, EvaluationConfig
-from cppo_trl.problems import Problem, write_problems
-from cppo_trl.training_data import load_problems, refuse_overlap
 
+from .commands import CPPO_TRL
 from .config import PipelineConfig, PipelineError
-from .process import CommandFailed, duration, run_with_bar, say_command
-from .record import digest_of, free_name, is_done, read_record, write_record
+from .problems import prepare_problems
 from .report import write_report
+from .run_stage import run_stage, to_yaml
 from .stage import Stage
-from .stages import CPPO_TRL, PROBLEMS, stages_of
-
-
-class StageFailed(RuntimeError):
-    """A stage that did not end well; the message says which, why, and where its log is."""
+from .stages import stages_of
 
 
 def run_pipeline(
@@ -74,8 +63,8 @@ def run_pipeline(
     except Timeout:
         raise PipelineError(f"output is {config.output!r}; another pipeline runs into it") from None
     try:
-        _prepare_problems(config, output, console)
-        (output / "pipeline.yaml").write_text(_yaml(asdict(config)), encoding="utf-8")
+        prepare_problems(config, output, console)
+        (output / "pipeline.yaml").write_text(to_yaml(asdict(config)), encoding="utf-8")
         run_stages(stages, _anywhere(config), output, console, environment)
         report = write_report(config, [stage.name for stage in stages])
     finally:
@@ -104,17 +93,8 @@ def run_stages(
     """
     done: dict[str, str] = {}
     for number, (stage, told) in enumerate(zip(stages, anywhere, strict=True), start=1):
-        folder = output / stage.name
-        digest = digest_of(replace(told, inputs=stage.inputs), done)
-        done[stage.name] = digest
         console.rule(f"{number}. {stage.name}")
-        if is_done(stage, folder, digest):
-            console.print(f"Done before: {folder}")
-        else:
-            _run_stage(stage, folder, digest, console, environment)
-        refusal = next((step.refused for step in stage.steps if step.refused), None)
-        if refusal and read_record(folder).get("refused"):
-            raise StageFailed(f"stage {stage.name!r}: {refusal}")
+        done[stage.name] = run_stage(stage, told, output, done, console, environment)
 
 
 def _check_commands(stages: Sequence[Stage]) -> None:
@@ -138,102 +118,3 @@ def _check_commands(stages: Sequence[Stage]) -> None:
 def _anywhere(config: PipelineConfig) -> list[Stage]:
     """The stages as they would be in a directory, and with recipes, that are always the same."""
     return stages_of(replace(config, output="OUTPUT"), Path("RECIPES"))
-
-
-def _prepare_problems(config: PipelineConfig, output: Path, console: Console) -> None:
-    """Writes the training problems into the run, where all stages read them."""
-    problems = load_problems(config.problems)
-    common = {"on_bad_row": "skip", **(config.evaluation or {}).get("loading", {})}
-    held_out = {}
-    for source in config.held_out:
-        own = dict(source) if isinstance(source, Mapping) else {"name": source}
-        held_out[str(source)] = Selection.of({**common, **own}).load()
-    if config.drop_overlap:
-        problems = _without_overlap(problems, held_out, console)
-    refuse_overlap(problems, held_out, otherwise=", or set drop_overlap=true")
-    path = output / PROBLEMS
-    written = path.with_suffix(".new")
-    write_problems(problems, written)
-    written.replace(path)
-
-
-def _without_overlap(
-    problems: Sequence[Problem], held_out: Mapping[str, Sequence[Problem]], console: Console
-) -> list[Problem]:
-    shared: set[str] = set()
-    for source, evaluation in held_out.items():
-        found = {pair.train_id for pair in find_overlap(problems, evaluation)}
-        console.print(f"{len(found)} training problems are left out: they are among {source}")
-        shared |= found
-    kept = [problem for problem in problems if problem.id not in shared]
-    if not kept:
-        raise PipelineError("drop_overlap leaves no training problem: all of them are held out")
-    return kept
-
-
-def _run_stage(
-    stage: Stage,
-    folder: Path,
-    digest: str,
-    console: Console,
-    environment: Mapping[str, str] | None,
-) -> None:
-    goes_on = read_record(folder).get("digest") == digest
-    if folder.exists() and not goes_on:
-        aside = free_name(folder)
-        folder.rename(aside)
-        console.print(f"Made in another way before; what was there is now {aside}")
-    folder.mkdir(parents=True, exist_ok=True)
-    for path, content in stage.files.items():
-        path.write_text(_yaml(content), encoding="utf-8")
-    record: dict[str, Any] = {
-        "digest": digest,
-        "inputs": [str(one) for one in stage.inputs],
-        "commands": [shlex.join(step.command) for step in stage.steps],
-        "cppo_trl": __version__,
-        "began": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": read_record(folder).get("seconds", 0.0) if goes_on else 0.0,
-        "done": False,
-        "refused": False,
-    }
-    write_record(folder, record)
-    started, before = time.perf_counter(), record["seconds"]
-    try:
-        for step in stage.steps:
-            command = list(step.command)
-            if step.trains and (checkpoint := _last_checkpoint(folder)):
-                command += ["--resume_from_checkpoint", str(checkpoint)]
-            if step.refused is not None:  # what is there after is its answer, and not one before
-                for path in stage.results:
-                    path.unlink(missing_ok=True)
-            say_command(console, command)
-            try:
-                run_with_bar(command, folder / "log.txt", console, environment)
-            except CommandFailed as error:
-                # Whatever crashes in Python ends with status 1 too, but leaves no answer.
-                is_answer = error.status == 1 and all(path.exists() for path in stage.results)
-                if step.refused is None or not is_answer:
-                    raise StageFailed(f"stage {stage.name!r} failed\n{error}") from error
-                record["refused"] = True
-    finally:
-        record["seconds"] = before + time.perf_counter() - started
-        write_record(folder, record)
-    if missing := [str(path) for path in stage.results if not path.exists()]:
-        raise StageFailed(f"stage {stage.name!r} left no {missing[0]}; its log is in {folder}")
-    record["done"] = True
-    write_record(folder, record)  # last: a stage that is marked is complete
-    console.print(f"Done in {duration(record['seconds'])}: {folder}")
-
-
-def _last_checkpoint(folder: Path) -> Path | None:
-    """The last checkpoint that was written to its end: the trainer's state is what comes last."""
-    found = {
-        int(path.parent.name.removeprefix("checkpoint-")): path.parent
-        for path in folder.glob("checkpoint-*/trainer_state.json")
-        if path.parent.name.removeprefix("checkpoint-").isdigit()
-    }
-    return found[max(found)] if found else None
-
-
-def _yaml(content: Mapping[str, Any]) -> str:
-    return yaml.safe_dump(json.loads(json.dumps(content, default=str)), sort_keys=False)

@@ -5,18 +5,16 @@ Nothing is run here, and nothing is read: what a stage does is decided by the se
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .commands import CPPO_TRL, evaluation, options, training
 from .config import PipelineConfig, PipelineError
+from .problems import PROBLEMS
 from .stage import Stage, Step
 
-PROBLEMS = "problems.jsonl"  # of the run: what all its stages read
 GOLD = "gold.jsonl"
-CPPO_TRL = (sys.executable, "-m", "cppo_trl.cli")
 # Settings of `policy` that `cppo-trl judge train` has as options.
 _JUDGE_POLICY = ("lora_r", "lora_alpha", "dtype", "use_cpu", "load_in_4bit")
 _AUDIT_POLICY = ("dtype", "load_in_4bit")  # and `cppo-trl audit`
@@ -87,7 +85,7 @@ class _Planned:
         command = (
             *(*CPPO_TRL, "gold", "model", "--problems", str(self.problems)),
             *("--output", self.gold),
-            *_options(teacher | own),
+            *options(teacher | own),
         )
         self._add("gold", [Step(command)], [folder / GOLD], [self.problems])
         self.made[self.gold] = "gold"
@@ -126,21 +124,21 @@ class _Planned:
             asked = {"name": str(self.problems)}
             if "problems" in config.judge:
                 asked["limit"] = config.judge["problems"]
-            evaluation = config.evaluation or {}
+            drawn = config.evaluation or {}
             files[folder / "plans.yaml"] = self._evaluated(
                 folder / "plans",
-                {name: value for name, value in evaluation.items() if name not in _CHOOSING}
+                {name: value for name, value in drawn.items() if name not in _CHOOSING}
                 | {"draws": config.judge.get("draws", 4), "benchmarks": [asked]}
                 | {"seeds": 1, "methods": ["planner"], "baseline": None},
             )
-            steps.append(Step((*CPPO_TRL, "eval", "--config", str(folder / "plans.yaml"))))
+            steps.append(evaluation(folder / "plans.yaml"))
             steps.append(
                 Step(
                     (
                         *(*CPPO_TRL, "judge", "label", "--problems", str(self.problems)),
                         *("--plans", str(plans), "--output", labels, "--corrupt"),
                         *("--seed", str(config.seed), "--cache", str(folder / "answers.db")),
-                        *_options(config.teacher),
+                        *options(config.teacher),
                     )
                 )
             )
@@ -148,7 +146,7 @@ class _Planned:
         train = (
             *(*CPPO_TRL, "judge", "train", "--model", config.model),
             *("--problems", str(self.problems), "--labels", labels, "--output", str(folder)),
-            *_options({"seed": config.seed} | shared | own),
+            *options({"seed": config.seed} | shared | own),
         )
         steps.append(Step(train, refused="" if config.allow_rejected_judge else _REJECTED))
         inputs = [self.problems, *([self.policy] if "labels" not in config.judge else [labels])]
@@ -183,7 +181,7 @@ class _Planned:
                 own |= {"allow_rejected_judge": True}
         command = (
             *(*CPPO_TRL, "audit", "--policy", self.policy, "--base-model", config.model),
-            *("--problems", str(self.problems), "--output", str(folder), *_options(own)),
+            *("--problems", str(self.problems), "--output", str(folder), *options(own)),
         )
         step = Step(command, refused="" if config.ignore_no_go else _NO_GO)
         inputs = [self.problems, self.policy, *([self.judge] if self.judge else [])]
@@ -209,7 +207,7 @@ class _Planned:
             folder, {"methods": methods, "benchmarks": list(config.held_out), **config.evaluation}
         )
         path = folder / "config.yaml"
-        step = Step((*CPPO_TRL, "eval", "--config", str(path)))
+        step = evaluation(path)
         inputs = [*([self.policy] if self.policy else []), *_files(config.held_out)]
         self._add("evaluation", [step], [folder / "summary.json"], inputs, files={path: settings})
 
@@ -257,10 +255,7 @@ class _Planned:
         return found | dict(settings) | {"output": str(folder)}
 
     def _launched(self, script: str, folder: Path) -> Step:
-        own = ("--config_file", self.config.accelerate) if self.config.accelerate else ()
-        launch = (sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", *own)
-        config = ("--config", str(folder / "config.yaml"))
-        return Step((*launch, str(self.recipes / script), *config), trains=True)
+        return training(self.recipes / script, folder / "config.yaml", self.config.accelerate)
 
     def _launching(self) -> list[str]:
         """The file that says on what a training runs, if there is one."""
@@ -291,18 +286,6 @@ _REJECTED = (
     "fails. More labels, or more training, may help; allow_rejected_judge=true goes on with it"
 )
 _NO_GO = "the audit says no-go: audit/audit.md says what to do; ignore_no_go=true goes on"
-
-
-def _options(settings: Mapping[str, Any]) -> list[str]:
-    """Settings as options of `cppo-trl`; a true one stands alone."""
-    found = []
-    for name, value in settings.items():
-        option = "--" + name.replace("_", "-")
-        if isinstance(value, bool):
-            found += [option] if value else []
-        elif value is not None:
-            found += [option, json.dumps(value) if isinstance(value, Mapping) else str(value)]
-    return found
 
 
 def _refuse_decided(name: str, settings: Mapping[str, Any], decided: Iterable[str]) -> None:
