@@ -10,6 +10,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .baselines import (
+        PassAtKConfig,
+        PassAtKTrainer,
+        PKPOConfig,
+        PKPOTrainer,
+        UpSkillConfig,
+        UpSkillTrainer,
+    )
     from .cppo_config import CPPOConfig
     from .cppo_trainer import CPPOTrainer
     from .judges import Judgement, RuleJudge
@@ -27,6 +35,10 @@ _MODULES = {
     "CPPOTrainer": "cppo_trainer",
     "CodeVerifier": "verifier",
     "Judgement": "judges",
+    "PKPOConfig": "baselines",
+    "PKPOTrainer": "baselines",
+    "PassAtKConfig": "baselines",
+    "PassAtKTrainer": "baselines",
     "PlannerSFTConfig": "planner_sft.config",
     "PlannerSFTTrainer": "planner_sft.trainer",
     "Policy": "policy",
@@ -34,6 +46,8 @@ _MODULES = {
     "Prompts": "prompts",
     "RuleJudge": "judges",
     "TestCase": "problems",
+    "UpSkillConfig": "baselines",
+    "UpSkillTrainer": "baselines",
     "Verdict": "verifier",
     "load_policy": "policy",
 }
@@ -43,6 +57,10 @@ __all__ = [
     "CPPOTrainer",
     "CodeVerifier",
     "Judgement",
+    "PKPOConfig",
+    "PKPOTrainer",
+    "PassAtKConfig",
+    "PassAtKTrainer",
     "PlannerSFTConfig",
     "PlannerSFTTrainer",
     "Policy",
@@ -50,6 +68,8 @@ __all__ = [
     "Prompts",
     "RuleJudge",
     "TestCase",
+    "UpSkillConfig",
+    "UpSkillTrainer",
     "Verdict",
     "__version__",
     "load_policy",

@@ -94,6 +94,32 @@ def save_policy_config(rollouts: RolloutPolicy, directory: str | Path) -> None:
     (Path(directory) / POLICY_FILE).write_text(json.dumps(config, indent=2) + "\n")
 
 
+def save_solver_config(
+    directory: str | Path,
+    prompts: Mapping[str, str],
+    sampling: Sampling,
+    chat_template_kwargs: Mapping[str, Any] | None = None,
+    num_latents: int | None = None,
+) -> None:
+    """Writes what a solver without a planner was trained with, for evaluations.
+
+    Args:
+        directory: of its adapter.
+        prompts: fields of `methods.Templates`: "direct" or "latent".
+        sampling: how its tokens were drawn.
+        chat_template_kwargs: passed to the chat template.
+        num_latents: the values of z that a "latent" prompt may name.
+    """
+    config = {
+        "prompts": dict(prompts),
+        "sampling": {SOLVER: asdict(sampling)},
+        "chat_template_kwargs": dict(chat_template_kwargs or {}),
+    }
+    if num_latents is not None:
+        config["num_latents"] = num_latents
+    (Path(directory) / POLICY_FILE).write_text(json.dumps(config, indent=2) + "\n")
+
+
 def read_policy_config(source: str | Path) -> dict[str, Any]:
     """What `save_policy_config` wrote into a directory or a repository on the Hub.
 
@@ -169,9 +195,16 @@ def load_policy(
 
     Raises:
         FileNotFoundError: if `source` holds no saved policy.
+        ValueError: if it holds a solver without a planner.
     """
     source = str(source)
     config = read_policy_config(source)
+    if PLANNER not in config["sampling"]:
+        raise ValueError(
+            f"{source} holds a solver without a planner, which plans nothing; evaluate it with "
+            f"`cppo-trl eval --method trained-{next(iter(config['prompts']))} --solver-adapter "
+            f"{source}`, or load its adapter with `PeftModel.from_pretrained`."
+        )
     if base_model is None:
         adapter = LoraConfig.from_pretrained(source, subfolder=PLANNER)
         base_model = adapter.base_model_name_or_path

@@ -53,20 +53,35 @@ def load_with_roles(
     revision = None
     if isinstance(model, str):
         revision = (args.model_init_kwargs or {}).get("revision")
-        # The text model alone: the vision tower of a checkpoint that can see would get adapters
-        # without gradient.
-        model = create_model_from_path(
-            model, AutoModelForCausalLM, **_model_kwargs(args, quantization_config)
-        )
+        model = load_base(model, args, quantization_config)
     model = add_roles(model, peft_config, adapters, revision)
     if processing_class is None:
-        processing_class = AutoTokenizer.from_pretrained(
-            get_config_model_id(model.config),
-            revision=revision or "main",
-            padding_side="left",
-            trust_remote_code=args.trust_remote_code,
-        )
+        processing_class = load_tokenizer(model, args, revision)
     return model, processing_class
+
+
+def load_base(
+    model: str, args: TrainingArguments, quantization_config: BitsAndBytesConfig | None = None
+) -> PreTrainedModel:
+    """Loads the text model of a checkpoint, as the `model_init_kwargs` of a trainer say.
+
+    The vision tower of a checkpoint that can see would get adapters without gradient.
+    """
+    return create_model_from_path(
+        model, AutoModelForCausalLM, **_model_kwargs(args, quantization_config)
+    )
+
+
+def load_tokenizer(
+    model: PreTrainedModel | PeftModel, args: TrainingArguments, revision: str | None = None
+) -> PreTrainedTokenizerBase:
+    """Loads the tokenizer of a model's checkpoint."""
+    return AutoTokenizer.from_pretrained(
+        get_config_model_id(model.config),
+        revision=revision or "main",
+        padding_side="left",
+        trust_remote_code=args.trust_remote_code,
+    )
 
 
 def model_init_kwargs(model: ModelConfig, given: Mapping[str, Any] | None) -> dict[str, Any]:

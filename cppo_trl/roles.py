@@ -109,7 +109,7 @@ def add_roles(
                 model.add_adapter(role, configs[role])
             else:
                 model = get_peft_model(model, configs[role], adapter_name=role)
-    _keep_quantized_weights_differentiable(model)
+    keep_quantized_weights_differentiable(model)
     model.base_model.set_adapter(list(ROLES))
     make_trainable(model, ROLES)
     role_router(model)
@@ -270,7 +270,7 @@ def role_parameters(model: nn.Module, role: str) -> list[nn.Parameter]:
     return [p for name, p in model.named_parameters() if p.requires_grad and role_of(name) == role]
 
 
-def _keep_quantized_weights_differentiable(model: nn.Module) -> None:
+def keep_quantized_weights_differentiable(model: nn.Module) -> None:
     """Stops bitsandbytes from packing 4-bit weights on a CPU, which it does for good at the first
     forward in eval mode: packed weights have no backward, and rollouts come before updates.
     """

@@ -106,16 +106,21 @@ def as_dataset(data: Any, name: str) -> Any:
 
 
 def refuse_too_few(
-    dataset: Dataset | IterableDataset | None, tuples: int, num_generations: int
+    dataset: Dataset | IterableDataset | None,
+    tuples: int,
+    num_generations: int,
+    called: str = "tuples",
 ) -> None:
-    """Refuses a training set with fewer problems than one rollout of `tuples` tuples takes."""
+    """Refuses a training set with fewer problems than one rollout of `tuples` tuples takes, or of
+    what they are `called` where a method has none.
+    """
     if dataset is None:
         raise ValueError("train_dataset is missing; give a list of Problem or a Dataset of them")
     needed = tuples // num_generations
     if isinstance(dataset, Dataset) and len(dataset) < needed:
         raise ValueError(
             f"train_dataset has {len(dataset)} problems, but one rollout takes {needed}: {tuples} "
-            f"tuples (generation_batch_size) / num_generations={num_generations}. Add problems, "
+            f"{called} (generation_batch_size) / num_generations={num_generations}. Add problems, "
             "or lower per_device_train_batch_size or gradient_accumulation_steps."
         )
 

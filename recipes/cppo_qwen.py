@@ -20,42 +20,18 @@ from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
 
 from cppo_trl import CodeVerifier, CPPOConfig, CPPOTrainer, Problem, RuleJudge
 from cppo_trl.audit import audit_policy, markdown, write_audit
-from cppo_trl.errors import first_line
 from cppo_trl.judges import EndpointJudge, Judge, JudgeChain
 from cppo_trl.judges.saved import AdapterJudge, RejectedJudge, load_judge
-from cppo_trl.problems import ProblemError
+from cppo_trl.recipe_arguments import ProblemArguments, VerifierArguments
 from cppo_trl.role_model import model_init_kwargs
-from cppo_trl.training_data import DataError, load_problems, refuse_overlap
 
 DEFAULT_CONFIG = Path(__file__).parent / "configs" / "qwen3.5-4b-base" / "cppo.yaml"
 
 
 @dataclass
-class RecipeArguments:
+class RecipeArguments(VerifierArguments, ProblemArguments):
     """What to train on, and how plans and programs are checked."""
 
-    problems: str = field(
-        metadata={
-            "help": "Training problems: a JSONL file of `Problem.to_dict` rows, a benchmark and "
-            "its split or version ('codecontests:train', 'livecodebench:v6', 'apps:train=FOLDER'), "
-            "or the Hub id of a data set with the columns of such rows (its split 'train')."
-        }
-    )
-    eval_problems: str | None = field(
-        default=None,
-        metadata={"help": "Problems of the evaluations during training, in the same forms."},
-    )
-    held_out: list[str] = field(
-        default_factory=list,
-        metadata={
-            "help": "Problems that the result will be evaluated on, in the same forms; none of "
-            "them may be among the training problems."
-        },
-    )
-    allow_overlap: bool = field(
-        default=False,
-        metadata={"help": "Train even if evaluation problems are among the training problems."},
-    )
     planner_adapter: str | None = field(
         default=None, metadata={"help": "Directory or Hub id of a planner to start from."}
     )
@@ -106,19 +82,6 @@ class RecipeArguments:
             "judge asks last, e.g. 'my_package.checks.fits_the_problem'."
         },
     )
-    verifier_workers: int | None = field(
-        default=None,
-        metadata={"help": "Programs run at once by each rank; None is its share of the cores."},
-    )
-    time_limit: float = field(
-        default=6.0, metadata={"help": "CPU seconds of one test, where a problem sets none."}
-    )
-    memory_limit: int = field(
-        default=1024, metadata={"help": "MB of one program, where a problem sets none."}
-    )
-    compare: str = field(
-        default="lcb", metadata={"help": "How outputs are compared; see cppo_trl.verifier."}
-    )
 
 
 def import_function(path: str) -> Callable:
@@ -133,29 +96,11 @@ def import_function(path: str) -> Callable:
 def main(recipe: RecipeArguments, args: CPPOConfig, model: ModelConfig) -> None:
     if not model.use_peft:  # TRL would ignore all `lora_*` settings
         raise SystemExit("use_peft=False: both roles are LoRA adapters; set use_peft: true")
-    if recipe.eval_problems and args.eval_strategy == "no":
-        raise SystemExit(
-            "eval_problems is given, but eval_strategy='no' never evaluates; use 'steps' or 'epoch'"
-        )
-    try:
-        train = load_problems(recipe.problems)
-        evaluation = load_problems(recipe.eval_problems) if recipe.eval_problems else None
-        if not recipe.allow_overlap:
-            held_out = {source: load_problems(source) for source in recipe.held_out}
-            if evaluation:
-                held_out[recipe.eval_problems] = evaluation
-            refuse_overlap(train, held_out)
-    except (DataError, ProblemError, OSError) as error:
-        raise SystemExit(first_line(error)) from error
+    train, evaluation = recipe.load(args.eval_strategy)
     judge = make_judge(recipe)
     given = {"planner": recipe.planner_adapter, "solver": recipe.solver_adapter}
     args.model_init_kwargs = model_init_kwargs(model, args.model_init_kwargs)
-    with CodeVerifier(
-        workers=recipe.verifier_workers,
-        time_limit=recipe.time_limit,
-        memory_limit=recipe.memory_limit,
-        compare=recipe.compare,
-    ) as verifier:
+    with recipe.verifier() as verifier:
         trainer = CPPOTrainer(
             model.model_name_or_path,
             judge=judge,

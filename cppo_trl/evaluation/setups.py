@@ -24,6 +24,8 @@ from .config import ConfigError, EvaluationConfig
 # METHOD's, where nothing else is said.
 DEFAULT_SAMPLING = {PLANNER: Sampling(512, 0.9), SOLVER: Sampling(2048, 0.7)}
 DEFAULT_K = 4
+# The prompts that a saved policy, or a solver without a planner, was trained with.
+_PROMPT_ROLES = {"plan": PLANNER, "solve": SOLVER, "direct": SOLVER, "latent": SOLVER}
 _FIRST_VALUES = 64  # of each weight, which training changes all together
 
 
@@ -101,8 +103,8 @@ def resolve(config: EvaluationConfig) -> Resolved:
     policies = {role: policy for role, (policy, _, _) in saved.items() if policy}
     own_prompts = {
         name: policies[role]["prompts"][name]
-        for name, role in (("plan", PLANNER), ("solve", SOLVER))
-        if role in policies
+        for name, role in _PROMPT_ROLES.items()
+        if role in policies and name in policies[role]["prompts"]
     }
     try:
         templates = Templates(**{**own_prompts, **config.prompts})
@@ -115,8 +117,14 @@ def resolve(config: EvaluationConfig) -> Resolved:
             raise ConfigError(f"the adapters are of several bases: {[*bases]}; name the model")
         model, own_revision = next(iter(bases))
         revision = revision or own_revision
-    own = next(iter(policies.values()), None) or {"num_strategies": DEFAULT_K}
-    k = config.k or own["num_strategies"]
+    own = next(iter(policies.values()), {})
+    latents = policies.get(SOLVER, {}).get("num_latents")
+    k = config.k or own.get("num_strategies") or latents or DEFAULT_K
+    if "trained-latent" in config.methods and latents not in (None, k):
+        raise ConfigError(
+            f"k is {k}; the method 'trained-latent' needs {latents}, the values of z that the "
+            "solver was trained with"
+        )
     for name in config.methods:
         if METHODS[name].is_tuple and not 2 <= k <= 26:
             raise ConfigError(f"k is {k}; the method {name!r} plans from 2 to 26 strategies")
@@ -220,6 +228,10 @@ def _saved(role: str, sources: Sequence[str]) -> tuple[dict[str, Any] | None, st
             policy = read_policy_config(source) if has_file(source, POLICY_FILE) else None
         except (OSError, ValueError) as error:
             raise ConfigError(f"adapters {source!r}: {first_line(error)}") from error
+        if policy and role not in policy["sampling"]:
+            raise ConfigError(
+                f"adapters {source!r}: a solver without a {role}; give it as solver_adapter"
+            )
         found.append((policy, adapter.base_model_name_or_path, adapter.revision))
     for source, (policy, _, _) in zip(dict.fromkeys(sources), found, strict=True):
         if policy != found[0][0]:

@@ -12,6 +12,9 @@ from .generator import Completion, Generator, Sampling
 
 Message = dict[str, str]
 
+# Renders what `Speaker` makes of messages for a tokenizer without a chat template.
+PLAIN_CHAT_TEMPLATE = "{% for message in messages %}{{ message['content'] + '\\n\\n' }}{% endfor %}"
+
 
 @dataclass(frozen=True)
 class Turn:

@@ -9,7 +9,8 @@
 | `PlannedTuple` | one plan of K strategies, a program each: the method of CPPO | arXiv 2605.27000 |
 
 Each gets K solver attempts for a problem; what it spends on plans is counted as well. All of them
-tell the solver the same contract. `METHODS` has them by name.
+tell the solver the same contract. `METHODS` has them by name; "trained-direct" and "trained-latent"
+are `Direct` and `Latent` with the adapter of a trained solver (`cppo_trl.baselines`).
 """
 
 from .by_name import METHODS, NamedMethod, Setup, Templates

@@ -78,6 +78,10 @@ class Setup:
         """The bare base as a solver."""
         return Voice(self.speaker, BASE, self.solver)
 
+    def trained_solver(self) -> Voice:
+        """The trained solver."""
+        return Voice(self.speaker, self.adapters[SOLVER], self.solver)
+
 
 @dataclass(frozen=True)
 class NamedMethod:
@@ -106,6 +110,14 @@ def _direct(setup: Setup) -> Method:
 
 def _latent(setup: Setup) -> Method:
     return Latent(setup.base_solver(), setup.num_attempts, setup.templates.latent)
+
+
+def _trained_direct(setup: Setup) -> Method:
+    return Direct(setup.trained_solver(), setup.num_attempts, setup.templates.direct)
+
+
+def _trained_latent(setup: Setup) -> Method:
+    return Latent(setup.trained_solver(), setup.num_attempts, setup.templates.latent)
 
 
 def _plan_and_solve(setup: Setup) -> Method:
@@ -155,6 +167,8 @@ def _planned(*trained: str) -> NamedMethod:
 METHODS: Mapping[str, NamedMethod] = {
     "direct": NamedMethod(_direct, ("direct",), plans=False),
     "latent": NamedMethod(_latent, ("latent",), plans=False),
+    "trained-direct": NamedMethod(_trained_direct, ("direct",), plans=False, trained=(SOLVER,)),
+    "trained-latent": NamedMethod(_trained_latent, ("latent",), plans=False, trained=(SOLVER,)),
     "plan-and-solve": NamedMethod(
         _plan_and_solve, ("plan_and_solve", "solve"), planner_calls=lambda k: k
     ),

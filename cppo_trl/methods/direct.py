@@ -19,6 +19,16 @@ Write a complete Python 3 program. Answer with one fenced python block and nothi
 LATENT_TEMPLATE = DIRECT_TEMPLATE + "\n\nRoute: {z} of {k}"
 
 
+def direct_prompt(problem: Problem, template: str = DIRECT_TEMPLATE) -> str:
+    """What `Direct` asks, as a user's only message."""
+    return template.format(**fields(problem))
+
+
+def latent_prompt(problem: Problem, z: int, k: int, template: str = LATENT_TEMPLATE) -> str:
+    """What `Latent` asks for the route `z` of `k`, as a user's only message."""
+    return template.format(**fields(problem), z=z, k=k)
+
+
 class Direct:
     """K independent samples.
 
@@ -48,7 +58,7 @@ class Direct:
         ]
 
     def _prompts(self, problem: Problem) -> list[str]:
-        return [self.template.format(**fields(problem))] * self.num_attempts
+        return [direct_prompt(problem, self.template)] * self.num_attempts
 
 
 class Latent(Direct):
@@ -73,4 +83,4 @@ class Latent(Direct):
 
     def _prompts(self, problem: Problem) -> list[str]:
         k = self.num_attempts
-        return [self.template.format(**fields(problem), z=z, k=k) for z in range(1, k + 1)]
+        return [latent_prompt(problem, z, k, self.template) for z in range(1, k + 1)]
