@@ -108,8 +108,13 @@ class Row:
 
     @property
     def is_rewarded(self) -> bool:
-        """Whether it learns from attempts, within the budget."""
+        """Whether it is trained by rewards, in the steps of the budget."""
         return self.recipe in (*SAMPLERS, *TUPLES)
+
+    @property
+    def makes_attempts(self) -> bool:
+        """Whether it learns from attempts: a warm-up is paid by the judge and calls no solver."""
+        return self.is_rewarded and self.settings.get("planner_reward") != "judge"
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,7 @@ class _Plan:
         if row.recipe == PLANNER_SFT:
             return Planned(stage.name, 0, 0, 0, None)
         a, budget = self.assumed, self.config.budget
-        attempts = budget.total
+        attempts = budget.total if row.makes_attempts else 0
         is_sampler = row.recipe in SAMPLERS
         plans = 0 if is_sampler else budget.steps * budget.problems * settings["num_generations"]
         generated = attempts * a.attempt_tokens + plans * a.plan_tokens

@@ -111,7 +111,7 @@ def _trained(config: TableConfig, cells: Cells, row: Row, chosen: int) -> Traine
     tokens = [_tokens(folder) for folder in folders]
     tuned = json.loads((cells.output / "rows" / row.name / TUNING_FILE).read_text())
     return Trained(
-        attempts=config.budget.total if row.is_rewarded else 0,
+        attempts=config.budget.total if row.makes_attempts else 0,
         tokens=None if None in tokens else sum(tokens) / len(tokens),
         seconds=sum(read_record(folder)["seconds"] for folder in folders) / len(folders),
         tried=tuple((one["settings"], one["development"]) for one in tuned["tried"]),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from dataclasses import replace
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -26,6 +27,14 @@ from .tuning import choose, development_score
 
 class Stopped(RuntimeError):
     """Another cell failed, so this row does not go on."""
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What makes one row, or what rows share; `needs` names the tasks that come before it."""
+
+    make: Callable[[], int | None]
+    needs: frozenset[str] = frozenset()
 
 
 def reproduce(
@@ -77,7 +86,7 @@ def reproduce(
 
 
 class _Work:
-    """Does the rows of a table, each in a thread of its own, which waits for those it needs."""
+    """Does the rows of a table, each in a thread of its own once those that it needs are done."""
 
     def __init__(
         self,
@@ -101,51 +110,47 @@ class _Work:
         self.environment = {"OMP_NUM_THREADS": threads, **(environment or {})}
         self.bar = tqdm(total=total, desc="cells", unit="cell")
         self.failed = threading.Event()
-        self.futures: dict[str, Future] = {}
+        self.chosen: dict[str, int | None] = {}  # task -> entry of its row's grid
 
     def run(self) -> dict[str, int | None]:
         """Does all rows; returns the chosen entry of each one's grid."""
+        waiting, running = self._tasks(), {}
         with self.bar, ThreadPoolExecutor(self.jobs) as pool:
-            # A row comes after those that it waits for, so that none waits for one not begun.
-            for name, task in self._tasks().items():
-                self.futures[name] = pool.submit(self._guarded, task)
-            done, _ = wait(self.futures.values(), return_when=FIRST_EXCEPTION)
-            errors = [future.exception() for future in done]
-            for error in errors:
-                if error is not None and not isinstance(error, Stopped):
-                    raise error
-        return {row: self.futures[row].result() for row in self.config.rows}
+            while waiting or running:
+                for name in [one for one in waiting if waiting[one].needs <= self.chosen.keys()]:
+                    running[pool.submit(self._guarded, waiting.pop(name).make)] = name
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                # What stopped since another failed says nothing of its own.
+                for future in sorted(done, key=lambda one: isinstance(one.exception(), Stopped)):
+                    self.chosen[running.pop(future)] = future.result()
+        return {name: self.chosen[name] for name in self.config.rows}
 
-    def _tasks(self) -> dict[str, Callable[[], int | None]]:
-        planner, rows = self.config.planner_row, list(self.config.rows.values())
-        tasks: dict[str, Callable[[], int | None]] = {}
-        if planner is not None:
-            if isinstance(self.config.gold, Mapping):
-                tasks["gold "] = self._gold
-            tasks[planner.name] = lambda: self._row(planner)
-            if isinstance(self.config.judge, Mapping):
-                tasks["judge "] = self._judge
-        in_order = sorted(rows, key=lambda row: (row.recipe in TUPLES, self._depth(row)))
-        for row in in_order:
-            tasks.setdefault(row.name, lambda row=row: self._row(row))
-        return tasks
+    def _tasks(self) -> dict[str, _Task]:
+        config, planner = self.config, self.config.planner_row
+        tasks: dict[str, _Task] = {}
+        if planner is not None and isinstance(config.gold, Mapping):
+            tasks[_GOLD] = _Task(lambda: self._cell(lambda cells: cells.gold()))
+        if planner is not None and isinstance(config.judge, Mapping):
+            tasks[_JUDGE] = _Task(self._judge, frozenset({planner.name}))
+        for name, row in config.rows.items():
+            needs = {row.start} if row.start else set()
+            if row.recipe in TUPLES:
+                needs |= {_JUDGE} & tasks.keys()
+            if row is planner:
+                needs |= {_GOLD} & tasks.keys()
+            tasks[name] = _Task(partial(self._row, row), frozenset(needs))
+        first = [_GOLD, *([planner.name] if planner else [])]  # others wait for them
+        return dict(sorted(tasks.items(), key=lambda item: item[0] not in first))
 
-    def _depth(self, row: Row) -> int:
-        """How many rows come before it, one starting from the other."""
-        return 0 if row.start is None else 1 + self._depth(self.config.rows[row.start])
-
-    def _guarded(self, task: Callable[[], int | None]) -> int | None:
+    def _guarded(self, make: Callable[[], int | None]) -> int | None:
         try:
-            return task()
+            return make()
         except BaseException:
             self.failed.set()
             raise
 
-    def _gold(self) -> None:
-        self._cell(lambda cells: cells.gold())
-
     def _judge(self) -> None:
-        rate = self._needed(self.config.planner_row.name)
+        rate = self.chosen[self.config.planner_row.name]
         self._cell(lambda cells: cells.judge(rate))
 
     def _row(self, row: Row) -> int | None:
@@ -153,35 +158,26 @@ class _Work:
         if row.recipe is None:
             self._cell(lambda cells: cells.evaluation(row, None))
             return None
-        if row.recipe in TUPLES:
-            self._needed("judge ")
-        if row is self.config.planner_row:
-            self._needed("gold ")
-        before = self.config.rows[row.start] if row.start else None
-        before_rate = self._needed(row.start) if row.start else None
-
-        def train(rate: int, seed: int) -> None:
-            def made(cells: Cells) -> Stage:
-                start = cells.policy(before, before_rate, seed) if before else None
-                return cells.training(row, rate, seed, start)
-
-            self._cell(made)
-
         scores = []
         for rate in range(len(row.grid)):
-            train(rate, 0)
+            self._train(row, rate, 0)
             self._cell(lambda cells, rate=rate: cells.development(row, rate))
             folder = self.output / self.cells.development(row, rate).name
             scores.append(development_score(folder, row.method))
         chosen = choose(row, scores, self.output / "rows" / row.name)
         for seed in range(1, self.config.seeds):
-            train(chosen, seed)
+            self._train(row, chosen, seed)
         self._cell(lambda cells: cells.evaluation(row, chosen))
         return chosen
 
-    def _needed(self, name: str) -> int | None:
-        """Waits for what a row builds on."""
-        return self.futures[name].result() if name in self.futures else None
+    def _train(self, row: Row, rate: int, seed: int) -> None:
+        before = self.config.rows[row.start] if row.start else None
+
+        def made(cells: Cells) -> Stage:
+            start = cells.policy(before, self.chosen[before.name], seed) if before else None
+            return cells.training(row, rate, seed, start)
+
+        self._cell(made)
 
     def _cell(self, make: Callable[[Cells], Stage]) -> None:
         if self.failed.is_set():
@@ -190,3 +186,6 @@ class _Work:
         self.bar.set_postfix_str(stage.name)
         run_stage(stage, told, self.output, {}, self.console, self.environment)
         self.bar.update()
+
+
+_GOLD, _JUDGE = "(gold)", "(judge)"  # tasks beside those of the rows
