@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from trl.trainer.utils import pad
 
 from .generation import Turn
+from .plan_tokens import token_advantages
 from .roles import PLANNER, SOLVER
 from .rollouts import Rollout
+from .scores import Scores
 
 
 @dataclass
 class Row:
-    """One sequence of the loss: the tokens of one plan or one attempt, with its advantage.
+    """One sequence of the loss: the tokens of one plan or one attempt, with its advantage, which is
+    one number for all of its tokens or one for each.
 
     `counts` is False for a placeholder, which stands in for a role that has no sequence in a
     micro-batch so that every parameter takes part in every backward, and adds nothing to the loss.
@@ -26,14 +29,25 @@ class Row:
     role: str
     prompt_ids: list[int]
     completion_ids: list[int]
-    advantage: float
+    advantage: float | list[float]
     counts: bool = True
     old_logps: torch.Tensor | None = None
     ref_logps: torch.Tensor | None = None
 
     @classmethod
-    def of(cls, role: str, turn: Turn, advantage: float) -> Row:
+    def of(cls, role: str, turn: Turn, advantage: float | list[float]) -> Row:
         return cls(role, turn.prompt_ids, turn.completion.token_ids, advantage)
+
+    @property
+    def has_advantage(self) -> bool:
+        """Whether that of any token is not 0."""
+        return any(self.token_advantages())
+
+    def token_advantages(self) -> list[float]:
+        """The advantage of each token."""
+        if isinstance(self.advantage, list):
+            return self.advantage
+        return [self.advantage] * len(self.completion_ids)
 
     @classmethod
     def placeholder(cls, role: str, like: Row) -> Row:
@@ -51,7 +65,7 @@ class Row:
 
 def tuple_rows(
     rollout: Rollout,
-    planner_advantage: float,
+    planner_advantage: float | list[float],
     solver_advantages: Sequence[float],
     roles: Sequence[str],
 ) -> list[Row]:
@@ -71,6 +85,36 @@ def tuple_rows(
     return rows
 
 
+def rollout_rows(
+    rollouts: Sequence[Rollout],
+    scores: Scores,
+    first: int,
+    roles: Sequence[str],
+    decode: Callable[[Sequence[int]], str],
+) -> list[list[Row]]:
+    """Lists the sequences that count of each of these tuples.
+
+    Args:
+        rollouts: of which `scores` has, tuple by tuple, what is known from place `first` on.
+        decode: of a plan's tokens, as their text was decoded.
+    """
+    tuples = []
+    own = slice(first, first + len(rollouts))
+    for rollout, planner_advantage, credits_K, solver_advantages in zip(
+        rollouts,
+        scores.advantages_PM.flatten()[own].tolist(),
+        scores.credit_PMK.flatten(0, 1)[own].tolist(),
+        scores.advantages_PMKL.flatten(2).flatten(0, 1)[own].tolist(),
+        strict=True,
+    ):
+        plan = rollout.plan
+        advantage = token_advantages(
+            planner_advantage, credits_K, plan.text, plan.completion.token_ids, decode
+        )
+        tuples.append(tuple_rows(rollout, advantage, solver_advantages, roles))
+    return tuples
+
+
 def with_every_role(rows: list[Row], roles: Sequence[str]) -> list[Row]:
     """Adds a placeholder for each role that has no row, so that no rank waits for a gradient that
     never comes.
@@ -86,8 +130,8 @@ def collate(
     """Pads rows to the tensors that `GRPOTrainer._compute_loss` reads, prompts on the left,
     completions on the right.
 
-    Shapes: prompt tensors (B, P), completion tensors and log-probabilities (B, T), advantages (B,).
-    A placeholder has an empty completion mask.
+    Shapes: prompt tensors (B, P), completion tensors and log-probabilities (B, T), advantages (B,),
+    or (B, T) where a row has one for each token. A placeholder has an empty completion mask.
     """
 
     def padded(sequences: list, value: float, side: str) -> torch.Tensor:
@@ -103,8 +147,11 @@ def collate(
         "completion_mask": padded(
             [[int(r.counts)] * len(r.completion_ids) for r in rows], 0, "right"
         ),
-        "advantages": torch.tensor([row.advantage for row in rows], device=device),
     }
+    if any(isinstance(row.advantage, list) for row in rows):
+        batch["advantages"] = padded([row.token_advantages() for row in rows], 0.0, "right")
+    else:
+        batch["advantages"] = torch.tensor([row.advantage for row in rows], device=device)
     counted = [row for row in rows if row.counts] or rows
     if counted[0].old_logps is not None:
         batch["old_per_token_logps"] = padded([row.old_logps for row in rows], 0.0, "right")

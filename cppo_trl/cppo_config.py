@@ -11,16 +11,17 @@ from typing import Any, get_args
 
 from trl import GRPOConfig
 
-from .advantages import SolverGroup, Std
+from .advantages import SolverGroup, Std, solver_group_size
 from .generation import Sampling
 from .prompts import DEFAULT_PLAN, DEFAULT_SOLVE, Prompts
-from .rewards import PlannerReward
+from .rewards import PlannerReward, StrategyCredit
 from .roles import PLANNER, ROLES, SOLVER
 
 _CHOICES = {
     "planner_reward": get_args(PlannerReward),
     "solver_group": get_args(SolverGroup),
     "advantage_std": get_args(Std),
+    "strategy_credit": get_args(StrategyCredit),
     "train_roles": ("both", PLANNER, SOLVER),
     "loss_type": ("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "vespo", "luspo"),
 }
@@ -56,8 +57,9 @@ _RANGES = {
     "epsilon_high": _WEIGHT,
     "planner_learning_rate": _WEIGHT,
     "level_off_steps": (int, lambda value: value >= 0, "a whole number of 0 or more"),
+    "solver_pass_k": (int, lambda value: value >= 2, "a whole number of 2 or more, or None"),
 }
-_OPTIONAL = ("rollout_batch_size", "epsilon_high", "planner_learning_rate")
+_OPTIONAL = ("rollout_batch_size", "epsilon_high", "planner_learning_rate", "solver_pass_k")
 
 # GRPOConfig fields of machinery that CPPO's rollouts replace: (field, what it must be, what to do
 # instead).
@@ -164,6 +166,25 @@ class CPPOConfig(GRPOConfig):
             "solver_group='strategy'."
         },
     )
+    solver_pass_k: int | None = field(
+        default=None,
+        metadata={
+            "help": "None compares verdicts with the mean of their group (the method); a number k "
+            "trains the solver for pass@k within its `solver_group` by PKPO's 'loo-1' rewards: "
+            "from 2 to the attempts of a group. `advantage_std` is then the planner's alone."
+        },
+    )
+    strategy_credit: str = field(
+        default="none",
+        metadata={
+            "help": "What the tokens of a strategy get on top of their tuple's advantage: 'none' "
+            "(the method), or the strategy's own contribution to R_out, compared with the other "
+            "tuples' strategies of the same label: 'leave-one-out' (R_out with it minus R_out "
+            "without) or 'shapley' (its mean contribution over all orders; those of a tuple sum to "
+            "R_out).",
+            "choices": list(_CHOICES["strategy_credit"]),
+        },
+    )
     advantage_std: str = field(
         default="population",
         metadata={
@@ -258,6 +279,28 @@ class CPPOConfig(GRPOConfig):
             SOLVER: Sampling(self.max_completion_length, self.temperature, self.top_p, **shared),
         }
 
+    def scoring(self, tuples: int, attempts: int) -> dict[str, Any]:
+        """How verdicts become advantages: the settings of `Scores.of`.
+
+        An evaluation has one attempt at a strategy, which is no group, and may have fewer tuples
+        for each problem, so the group and k are those that come nearest.
+
+        Args:
+            tuples: of each problem.
+            attempts: at each strategy.
+        """
+        group = "tuple" if self.solver_group == "strategy" and attempts == 1 else self.solver_group
+        k = self.solver_pass_k
+        if k is not None:
+            k = min(k, solver_group_size(group, tuples, self.num_strategies, attempts))
+        return {
+            "planner_reward": self.planner_reward,
+            "solver_group": group,
+            "std": self.advantage_std,
+            "solver_pass_k": k,
+            "strategy_credit": self.strategy_credit,
+        }
+
     @property
     def learning_roles(self) -> tuple[str, ...]:
         """The roles whose sequences enter the loss; the warm-up never calls the solver."""
@@ -323,6 +366,24 @@ class CPPOConfig(GRPOConfig):
                 f"attempts_per_strategy={self.attempts_per_strategy} needs "
                 f"solver_group='strategy' (got {self.solver_group!r}); with other groups use "
                 "attempts_per_strategy=1."
+            )
+        size = solver_group_size(
+            self.solver_group,
+            self.num_generations,
+            self.num_strategies,
+            self.attempts_per_strategy,
+        )
+        if self.solver_pass_k is not None and self.solver_pass_k > size:
+            raise ValueError(
+                f"solver_pass_k={self.solver_pass_k} needs as many attempts in a group, but "
+                f"solver_group={self.solver_group!r} has {size}; use solver_pass_k=2 to {size}, or "
+                "None."
+            )
+        if self.strategy_credit != "none" and self.planner_reward == "judge":
+            raise ValueError(
+                f"strategy_credit={self.strategy_credit!r} credits strategies with their part in "
+                "R_out, but planner_reward='judge' never calls the solver; use "
+                "strategy_credit='none' or planner_reward='product'."
             )
         if not self.solve_invalid and self.planner_reward in ("outcome", "sum"):
             raise ValueError(

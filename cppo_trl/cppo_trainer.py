@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl.models import unwrap_model_for_generation
 from trl.trainer.utils import get_config_model_id
 
-from .batches import Row, collate, tuple_rows, with_every_role
+from .batches import Row, collate, rollout_rows, with_every_role
 from .cppo_config import CPPOConfig
 from .generation import Speaker, TransformersGenerator
 from .guards.callbacks import LevelOffCallback, VarianceCallback
@@ -160,33 +160,23 @@ class CPPOTrainer(RolloutLogs, RoleTrainer):
         valid, passed, facts = gather(
             (valid.to(args.device), passed.to(args.device), rollout_facts(rollouts).to(args.device))
         )
-        group = args.solver_group if training or args.solver_group != "strategy" else "tuple"
         scores = Scores.of(
             facts.unflatten(0, (-1, M)),
             valid.unflatten(0, (-1, M)),
             passed.unflatten(0, (-1, M)),
-            args.planner_reward,
-            group,
-            args.advantage_std,
+            **args.scoring(M, L),
         )
         counted = scores.first(self._rows_that_count(len(valid)) // M)
-        self._log_rollouts(counted, group)
+        self._log_rollouts(counted)
         self._log_table(rollouts, counted)
-        rank = self.accelerator.process_index
-        ours = slice(rank * len(rollouts), (rank + 1) * len(rollouts))
-        tuples = [
-            tuple_rows(*tuple_, args.learning_roles)
-            for tuple_ in zip(
-                rollouts,
-                scores.advantages_PM.flatten()[ours].tolist(),
-                scores.advantages_PMKL.flatten(2).flatten(0, 1)[ours].tolist(),
-                strict=True,
-            )
-        ]
+        first = self.accelerator.process_index * len(rollouts)
+        decode = self.rollout_policy.speaker.decode
+        tuples = rollout_rows(rollouts, scores, first, args.learning_roles, decode)
         self._score_rows([row for rows in tuples for row in rows])
         self._rollout_seconds += time.perf_counter() - started
         # GRPOTrainer shuffles and splits both; it takes the number of tuples from the tensor.
-        return {"rewards": scores.rewards_PM.flatten()[ours], "tuples": tuples}
+        rewards = scores.rewards_PM.flatten()[first : first + len(rollouts)]
+        return {"rewards": rewards, "tuples": tuples}
 
     def _worth_solving(self, rollouts: list[Rollout], valid: torch.Tensor) -> list[Rollout]:
         if self.args.planner_reward == "judge":
@@ -232,8 +222,8 @@ class CPPOTrainer(RolloutLogs, RoleTrainer):
         rows = [row for tuple_ in inputs["tuples"] for row in tuple_]
         still: Counter[str] = Counter()  # rows of each role that count, but move nothing
         if self.model.training and self._only_advantages_teach:
-            still.update(row.role for row in rows if row.advantage == 0)
-            rows = [row for row in rows if row.advantage != 0]
+            still.update(row.role for row in rows if not row.has_advantage)
+            rows = [row for row in rows if row.has_advantage]
         rows = with_every_role(rows, self.args.learning_roles)
         # GRPOTrainer gathers one metric for each row, so all ranks need as many.
         most = self.accelerator.gather(torch.tensor([len(rows)], device=self.args.device)).max()

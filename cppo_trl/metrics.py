@@ -47,14 +47,12 @@ def rollout_metrics(
     *,
     judged: bool = True,
     solved: bool = True,
-    solver_group: SolverGroup = "tuple",
 ) -> dict[str, float]:
     """Summarises the P * M tuples of a batch; NaN where nothing is known.
 
     An unparsable plan is K failures in pass@k, as in evaluation; a tuple with an unknown verdict,
     or one that was skipped because the judge rejected it, is left out. `judged` and `solved` say
     whether the run has a judge and attempts at all; without, it has no metrics of them.
-    `solver_group` says which attempts share a baseline.
     """
     parsed, distinct, plan_cut, attempts_cut, plan_tokens, attempt_tokens, _ = (
         scores.facts_PMF.unbind(-1)
@@ -81,7 +79,7 @@ def rollout_metrics(
         metrics |= {
             "R_out": scores.outcome_PM.nanmean(),
             "frac_groups_zero_std/solver": _without_variance(
-                _solver_groups(passed_PMKL, attempted_PM, solver_group)
+                _solver_groups(passed_PMKL, attempted_PM, scores.solver_group)
             ),
             "truncated/solver": attempts_cut.nanmean(),
             "tokens/solver": attempt_tokens.sum(),
@@ -130,18 +128,24 @@ def loss_terms(
     """Returns what a role's loss, advantage, KL and entropy are averaged from: name -> (sums,
     counts), (B,) each.
 
-    Loss and advantage magnitude are means over sequences, KL (nats, k3 estimate) and entropy (nats)
-    over tokens. `logps` and `entropies` are (B, T), `batch` is of `batches.collate`.
+    Loss and advantage magnitude are means over sequences (the latter of means over tokens, where
+    these have advantages of their own), KL (nats, k3 estimate) and entropy (nats) over tokens.
+    `logps` and `entropies` are (B, T), `batch` is of `batches.collate`.
     """
     mask = batch["completion_mask"]
     tokens = mask.sum(1)
     sequences = (tokens > 0).float()
     advantages = batch["advantages"]
+    magnitudes = advantages.abs()
+    if advantages.dim() == 1:
+        advantages = advantages[:, None]
+    else:
+        magnitudes = (magnitudes * mask).sum(1) / tokens.clamp(min=1)
     ratio = (logps - batch.get("old_per_token_logps", logps)).exp()
     clipped = ratio.clamp(1 - epsilon_low, 1 + epsilon_high)
-    loss = -torch.minimum(ratio * advantages[:, None], clipped * advantages[:, None])
+    loss = -torch.minimum(ratio * advantages, clipped * advantages)
     terms = {
-        "advantage": (advantages.abs() * sequences, sequences),
+        "advantage": (magnitudes * sequences, sequences),
         "entropy": ((entropies * mask).sum(1), tokens),
     }
     if beta:

@@ -12,6 +12,7 @@ import re
 import string
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 # Decoration that models put before a label: quotes, headings, bullets, numbers, emphasis, brackets.
 # Emphasis and quotation marks are the last of it, and are looked for again after the label.
@@ -69,30 +70,76 @@ def parse_plan(text: str, k: int) -> tuple[str, ...] | None:
     Raises:
         ValueError: `k` is not a whole number from 2 to 26.
     """
+    sections = _sections(text, k)
+    return None if sections is None else tuple(section.strategy() for section in sections)
+
+
+def strategy_spans(text: str, k: int) -> tuple[tuple[int, int], ...] | None:
+    """Where `parse_plan` finds each strategy: (start, end) in `text`, in the order of the labels.
+
+    A span is whole lines, from that of the label to the next label line, or to the epilogue. None
+    where `parse_plan` gives None.
+
+    Raises:
+        ValueError: `k` is not a whole number from 2 to 26.
+    """
+    sections = _sections(text, k)
+    if sections is None:
+        return None
+    return tuple((section.start, section.ends[-1]) for section in sections)
+
+
+@dataclass
+class _Section:
+    """One strategy as it is written: its lines without the label, and where they are.
+
+    `mark` was opened before the label and is not closed yet; `ends` has the end of each line.
+    """
+
+    start: int
+    mark: str
+    lines: list[str]
+    ends: list[int]
+
+    def strategy(self) -> str:
+        text = " ".join(" ".join(self.lines).split())
+        return text.removesuffix(self.mark).rstrip()
+
+    def drop_epilogue(self) -> None:
+        """Cuts the lines at the first blank one after the strategy's text."""
+        started = False
+        for index, line in enumerate(self.lines):
+            if started and not line.strip():
+                del self.lines[index:], self.ends[index:]
+                return
+            started = started or bool(line.strip())
+
+
+def _sections(text: str, k: int) -> list[_Section] | None:
+    """The sections of the `k` strategies in the order of their labels, or None without all."""
     labels = strategy_labels(k)
     ends = _ending_labels(k)
-    sections: dict[str, list[str]] = {}
-    unclosed: dict[str, str] = {}
-    current: list[str] = []
-    for line in text.rpartition("</think>")[2].splitlines():
+    sections: dict[str, _Section] = {}
+    answer = text.rpartition("</think>")[2]
+    place = len(text) - len(answer)
+    current = _Section(place, "", [], [])
+    for line, whole in zip(answer.splitlines(), answer.splitlines(keepends=True), strict=True):
+        start, place = place, place + len(whole)
         match = _LABEL_LINE.fullmatch(line)
         if match is None or match["label"] not in ends:
-            current.append("" if _RULE_OR_FENCE.fullmatch(line) else line)
+            current.lines.append("" if _RULE_OR_FENCE.fullmatch(line) else line)
+            current.ends.append(place)
             continue
         body, mark = _split_mark(match)
-        current = [body]
-        if match["label"] in labels and match["label"] not in sections:
-            sections[match["label"]] = current
-            unclosed[match["label"]] = mark
+        current = _Section(start, mark, [body], [place])
+        if match["label"] in labels:
+            sections.setdefault(match["label"], current)
     if len(sections) < k:
         return None
     *_, last = sections.values()
-    _drop_epilogue(last)
-    strategies = []
-    for label in labels:
-        strategy = " ".join(" ".join(sections[label]).split())
-        strategies.append(strategy.removesuffix(unclosed[label]).rstrip())
-    return tuple(strategies) if all(strategies) else None
+    last.drop_epilogue()
+    found = [sections[label] for label in labels]
+    return found if all(section.strategy() for section in found) else None
 
 
 def count_labels(text: str, k: int) -> int:
@@ -125,16 +172,6 @@ def _split_mark(match: re.Match[str]) -> tuple[str, str]:
     if text.startswith(mark):
         return text.removeprefix(mark), ""
     return text, mark
-
-
-def _drop_epilogue(lines: list[str]) -> None:
-    """Cuts the lines of a strategy at the first blank line after its text."""
-    started = False
-    for index, line in enumerate(lines):
-        if started and not line.strip():
-            del lines[index:]
-            return
-        started = started or bool(line.strip())
 
 
 def normalise_strategy(strategy: str) -> str:

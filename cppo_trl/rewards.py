@@ -1,4 +1,5 @@
-"""Rewards of planner tuples: did any attempt pass, and may the planner be paid for it.
+"""Rewards of planner tuples: did any attempt pass, may the planner be paid for it, and which of its
+strategies earned it.
 
 Shape letters: P problems, M planner tuples for each, K strategies in each, L attempts for each
 strategy. NaN stands for "unknown": trouble of ours (a dead worker, an unreachable judge), never a
@@ -13,10 +14,12 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
 PlannerReward = Literal["product", "judge", "outcome", "sum"]
+StrategyCredit = Literal["none", "leave-one-out", "shapley"]
 
 
 def outcome_rewards(passed_PMKL: Tensor) -> Tensor:
@@ -34,19 +37,57 @@ def outcome_rewards(passed_PMKL: Tensor) -> Tensor:
         (P, M) in [0, 1]. Unknown attempts are left out of their strategy's mean. NaN where a
         strategy has no known attempt and no other strategy is certain to pass.
     """
-    passed_PMKL = torch.as_tensor(passed_PMKL)
-    if passed_PMKL.dim() == 3:
-        passed_PMKL = passed_PMKL.unsqueeze(-1)
-    if passed_PMKL.dim() != 4:
-        shape = tuple(passed_PMKL.shape)
-        raise ValueError(f"passed_PMKL has shape {shape}; it must be (P, M, K) or (P, M, K, L)")
-    known_PMKL = ~torch.isnan(passed_PMKL)
-    counts_PMK = known_PMKL.sum(-1)
-    # 0 / 0 is NaN where a strategy has no known attempt, and stays NaN through the product.
-    solved_PMK = (passed_PMKL >= 1).sum(-1) / counts_PMK
+    solved_PMK = _solved_shares(passed_PMKL)  # a NaN stays NaN through the product
     any_PM = 1 - (1 - solved_PMK).prod(-1)
     certain_PM = (solved_PMK == 1).any(-1)
     return torch.where(certain_PM, torch.ones_like(any_PM), any_PM)
+
+
+def strategy_contributions(passed_PMKL: Tensor, kind: StrategyCredit) -> Tensor:
+    """What each strategy of a tuple adds to the tuple's outcome R_out.
+
+    With `p_i` the share of the known attempts at strategy i that pass, a set S of strategies has
+    the outcome `R_out(S) = 1 - prod_{j in S} (1 - p_j)`: for the whole tuple that of
+    `outcome_rewards`. A strategy i adds `p_i prod_{j in S} (1 - p_j)` to a set S without it.
+
+    - "leave-one-out": what i adds to all others, `p_i prod_{j != i} (1 - p_j)`. It is 0 where
+      another strategy is certain to pass.
+    - "shapley": the mean of what i adds to those before it, over all K! orders of the tuple
+      (Shapley, 1953). The contributions of a tuple sum to R_out. With each strategy at a uniform
+      time in [0, 1] and i at t, each of the others is before i with chance t, so the mean is the
+      integral over t of `p_i prod_{j != i} (1 - t p_j)`: a polynomial of degree K - 1, for which
+      K // 2 + 1 points of Gauss-Legendre quadrature are exact.
+
+    Args:
+        passed_PMKL: as for `outcome_rewards`.
+        kind: "leave-one-out" or "shapley".
+
+    Returns:
+        (P, M, K) in [0, 1]; 0 for a strategy whose known attempts all fail. NaN where it depends on
+        a strategy without a known attempt.
+
+    Raises:
+        ValueError: another shape or kind.
+    """
+    solved_PMK = _solved_shares(passed_PMKL)
+    K = solved_PMK.shape[-1]
+    if kind == "leave-one-out":
+        t_Q, weights_Q = np.ones(1), np.ones(1)
+    elif kind == "shapley":
+        nodes_Q, weights_Q = np.polynomial.legendre.leggauss(K // 2 + 1)
+        t_Q, weights_Q = (1 + nodes_Q) / 2, weights_Q / 2  # from [-1, 1] to [0, 1]
+    else:
+        raise ValueError(f"kind is {kind!r}; it must be 'leave-one-out' or 'shapley'")
+    solved_PMK = solved_PMK.double()
+    itself_KK = torch.eye(K, dtype=torch.bool, device=solved_PMK.device)
+    open_PMK = torch.zeros_like(solved_PMK)  # the outcome that the others leave to i
+    for t, weight in zip(t_Q, weights_Q, strict=True):
+        others_PMKK = (1 - t * solved_PMK).unsqueeze(-2).expand(-1, -1, K, -1)
+        others_PMKK = others_PMKK.masked_fill(itself_KK, 1.0)
+        certain_PMK = (others_PMKK == 0).any(-1)  # whatever is unknown of the rest
+        open_PMK += weight * others_PMKK.prod(-1).masked_fill(certain_PMK, 0.0)
+    nothing_PMK = (solved_PMK == 0) | (open_PMK == 0)
+    return (solved_PMK * open_PMK).masked_fill(nothing_PMK, 0.0).float()
 
 
 def planner_rewards(
@@ -82,6 +123,18 @@ def planner_rewards(
         return valid_PM + outcome_PM
     product_PM = valid_PM * outcome_PM
     return product_PM.masked_fill((valid_PM == 0) | (outcome_PM == 0), 0)
+
+
+def _solved_shares(passed_PMKL: Tensor) -> Tensor:
+    """Returns (P, M, K), the share of each strategy's known attempts that pass; NaN without any."""
+    passed_PMKL = torch.as_tensor(passed_PMKL)
+    if passed_PMKL.dim() == 3:
+        passed_PMKL = passed_PMKL.unsqueeze(-1)
+    if passed_PMKL.dim() != 4:
+        shape = tuple(passed_PMKL.shape)
+        raise ValueError(f"passed_PMKL has shape {shape}; it must be (P, M, K) or (P, M, K, L)")
+    known_PMKL = ~torch.isnan(passed_PMKL)
+    return (passed_PMKL >= 1).sum(-1) / known_PMKL.sum(-1)
 
 
 def call_reward_function(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from accelerate.utils import gather_object
 
-from .advantages import SolverGroup
 from .guards.callbacks import VarianceCallback
 from .metrics import rollout_metrics
 from .rollouts import Rollout
@@ -17,13 +16,12 @@ class RolloutLogs:
     class's bases.
     """
 
-    def _log_rollouts(self, scores: Scores, solver_group: SolverGroup) -> None:
+    def _log_rollouts(self, scores: Scores) -> None:
         """Logs the metrics of a batch of rollouts, over all ranks."""
         metrics = rollout_metrics(
             scores,
             judged=self.judge is not None,
             solved=self.args.planner_reward != "judge",
-            solver_group=solver_group,
         )
         for name, value in metrics.items():
             # A last, smaller batch of an evaluation counts by its problems.

@@ -10,7 +10,8 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from cppo_trl.advantages import planner_advantages, solver_advantages
+from cppo_trl.advantages import planner_advantages, solver_advantages, solver_group_size
+from test_pkpo_rewards import brute_force
 
 NAN = math.nan
 STDS = ("population", "trl")
@@ -72,6 +73,36 @@ def test_strategy_groups_compare_attempts_of_one_strategy(passed: torch.Tensor, 
     advantages = solver_advantages(passed, "strategy", std).flatten(0, 2).tolist()
     for attempts, actual in zip(passed.flatten(0, 2).tolist(), advantages, strict=True):
         assert actual == pytest.approx(reference(attempts, std))
+
+
+@given(tensors(4, verdicts), st.sampled_from(["tuple", "problem", "strategy"]), st.data())
+@settings(deadline=None)
+def test_pass_at_k_advantages_are_what_an_attempt_adds_to_the_best_of_k(
+    passed: torch.Tensor, group: str, data: st.DataObject
+) -> None:
+    _, M, K, L = passed.shape
+    size = solver_group_size(group, M, K, L)
+    assume(size >= 2)
+    k = data.draw(st.integers(2, min(size, 4)))
+    groups = passed.reshape(-1, size)[:3]  # enough to be slow
+    advantages = solver_advantages(passed, group, pass_k=k).reshape(-1, size)[:3]
+    for attempts, actual in zip(groups.tolist(), advantages.tolist(), strict=True):
+        known = [verdict for verdict in attempts if not math.isnan(verdict)]
+        if len(known) > 10:
+            continue
+        rewards = brute_force(known, k, "loo-1") if len(known) >= k else [0] * len(known)
+        rewards = iter(rewards)
+        expected = [
+            0.0 if math.isnan(verdict) else float(len(known) * next(rewards))
+            for verdict in attempts
+        ]
+        assert actual == pytest.approx(expected)
+
+
+def test_pass_at_k_of_a_whole_tuple_teaches_the_lone_solver_alone() -> None:
+    passed = torch.tensor([[[0.0, 1.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]]])
+    expected = torch.tensor([[[0.0, 4.0, 0.0, 0.0], [0.0] * 4, [0.0] * 4]])
+    torch.testing.assert_close(solver_advantages(passed, pass_k=4), expected)
 
 
 @given(tensors(3, verdicts), st.sampled_from(STDS), st.sampled_from(["tuple", "problem"]))
@@ -184,6 +215,8 @@ def test_inputs_are_left_alone() -> None:
         ((2, 2, 2), {"group": "strategy"}, "L >= 2"),
         ((2, 2, 2, 1), {"group": "strategy"}, "L >= 2"),
         ((2, 2, 2), {"std": "sample"}, "std is 'sample'; it must be one of"),
+        ((2, 2, 3), {"pass_k": 4}, "k is 4; .* from 2 to 3"),
+        ((2, 2, 3), {"pass_k": 1}, "k is 1; .* from 2 to 3"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(shape: tuple, arguments: dict, message: str) -> None:

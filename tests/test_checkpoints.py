@@ -46,6 +46,10 @@ RUNS = {
         3,
     ),
     "between two passes over a rollout": ({"num_iterations": 2}, 3),
+    "with an advantage for each token": (
+        {"num_iterations": 2, "strategy_credit": "shapley", "solver_pass_k": 2},
+        3,
+    ),
     "with a decaying rate for each role": (
         {"lr_scheduler_type": "linear", "planner_learning_rate": 2e-2},
         2,

@@ -29,6 +29,8 @@ def config(**settings):
         ("planner_reward", "product"),
         ("solver_group", "tuple"),
         ("advantage_std", "population"),
+        ("solver_pass_k", None),
+        ("strategy_credit", "none"),
         ("attempts_per_strategy", 1),
         ("solve_invalid", True),
         ("train_roles", "both"),
@@ -84,6 +86,25 @@ def test_every_new_field_has_a_help_text():
         ({"planner_reward": "gate"}, ["planner_reward='gate'", "'product'", "'judge'", "'sum'"]),
         ({"solver_group": "batch"}, ["solver_group='batch'", "'tuple'", "'problem'", "'strategy'"]),
         ({"advantage_std": "sample"}, ["advantage_std='sample'", "'population'", "'trl'"]),
+        ({"solver_pass_k": 1}, ["solver_pass_k=1", "2 or more", "None"]),
+        ({"solver_pass_k": 2.0}, ["solver_pass_k=2.0", "whole number"]),
+        ({"solver_pass_k": 5}, ["solver_pass_k=5", "'tuple' has 4", "solver_pass_k=2 to 4"]),
+        (
+            {"solver_pass_k": 33, "solver_group": "problem"},
+            ["solver_pass_k=33", "'problem' has 32", "solver_pass_k=2 to 32"],
+        ),
+        (
+            {"solver_pass_k": 4, "solver_group": "strategy", "attempts_per_strategy": 3},
+            ["solver_pass_k=4", "'strategy' has 3", "solver_pass_k=2 to 3"],
+        ),
+        (
+            {"strategy_credit": "banzhaf"},
+            ["strategy_credit='banzhaf'", "'none'", "'leave-one-out'", "'shapley'"],
+        ),
+        (
+            {"strategy_credit": "shapley", "planner_reward": "judge"},
+            ["strategy_credit='shapley'", "planner_reward='judge'", "strategy_credit='none'"],
+        ),
         ({"train_roles": "judge"}, ["train_roles='judge'", "'both'", "'planner'", "'solver'"]),
         (
             {"solver_group": "strategy"},
@@ -172,6 +193,11 @@ def test_impossible_settings_are_refused_with_what_would_work(settings, says):
         {"num_strategies": 26},
         {"solver_group": "strategy", "attempts_per_strategy": 2},
         {"solver_group": "problem"},
+        {"solver_pass_k": 4},
+        {"solver_pass_k": 32, "solver_group": "problem"},
+        {"solver_pass_k": 2, "solver_group": "strategy", "attempts_per_strategy": 2},
+        {"strategy_credit": "leave-one-out", "solve_invalid": False},
+        {"strategy_credit": "shapley", "planner_reward": "outcome"},
         {"solve_invalid": False},
         {"level_off_steps": 0},
         {"planner_reward": "judge", "train_roles": "planner"},
@@ -198,13 +224,39 @@ def test_learning_roles_are_those_whose_sequences_enter_the_loss(settings, roles
     assert config(**settings).learning_roles == roles
 
 
+@pytest.mark.parametrize(
+    "settings, tuples, attempts, group, k",
+    [
+        ({}, 8, 1, "tuple", None),
+        ({"solver_pass_k": 3}, 8, 1, "tuple", 3),
+        ({"solver_pass_k": 32, "solver_group": "problem"}, 8, 1, "problem", 32),
+        # An evaluation has one attempt at a strategy, and tuples of its own.
+        ({"solver_pass_k": 32, "solver_group": "problem"}, 2, 1, "problem", 8),
+        ({"solver_group": "strategy", "attempts_per_strategy": 6}, 8, 6, "strategy", None),
+        ({"solver_group": "strategy", "attempts_per_strategy": 6}, 8, 1, "tuple", None),
+        (
+            {"solver_group": "strategy", "attempts_per_strategy": 6, "solver_pass_k": 6},
+            8,
+            1,
+            "tuple",
+            4,
+        ),
+    ],
+)
+def test_scoring_is_what_the_attempts_of_a_batch_allow(settings, tuples, attempts, group, k):
+    scoring = config(**settings).scoring(tuples, attempts)
+    assert (scoring["solver_group"], scoring["solver_pass_k"]) == (group, k)
+
+
 def test_command_line_sets_the_fields():
     (args,) = HfArgumentParser(CPPOConfig).parse_args_into_dataclasses(
         "--output_dir out --use_cpu --num_strategies 3 --planner_learning_rate 1e-4 "
-        "--solve_invalid false --solver_group problem --level_off_steps 7".split()
+        "--solve_invalid false --solver_group problem --level_off_steps 7 --solver_pass_k 9 "
+        "--strategy_credit shapley".split()
     )
     assert (args.num_strategies, args.planner_learning_rate, args.level_off_steps) == (3, 1e-4, 7)
     assert (args.solve_invalid, args.solver_group) == (False, "problem")
+    assert (args.solver_pass_k, args.strategy_credit) == (9, "shapley")
 
 
 def test_command_line_refuses_an_unknown_choice(capsys):
@@ -240,6 +292,8 @@ def test_to_dict_round_trips():
         "num_strategies": 3,
         "solver_group": "strategy",
         "attempts_per_strategy": 2,
+        "solver_pass_k": 2,
+        "strategy_credit": "leave-one-out",
         "planner_learning_rate": 1e-4,
         "plan_template": "{statement} {k}",
     }

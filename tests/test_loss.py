@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import itertools
 import math
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 import torch
@@ -53,7 +55,7 @@ class Sequence:
     role: str
     prompt_ids: list[int]
     completion_ids: list[int]
-    advantage: float
+    advantages: list[float]  # of each token
     old_logps: torch.Tensor | None = None
     ref_logps: torch.Tensor | None = None
 
@@ -68,6 +70,21 @@ def standardised(rewards: list[float | None]) -> list[float]:
     if std < 1e-6:
         return [0.0] * len(rewards)
     return [0.0 if reward is None else (reward - mean) / std for reward in rewards]
+
+
+def best_of(rewards: list[float | None], k: int) -> list[float]:
+    """n times PKPO's rewards with the "loo-1" baseline: what each adds to the k - 1 others."""
+    known = [reward for reward in rewards if reward is not None]
+    n = len(known)
+    if n < k:
+        return [0.0] * len(rewards)
+    values = []
+    for i in range(n):
+        others = itertools.combinations(known[:i] + known[i + 1 :], k - 1)
+        added = sum(max(known[i], *group) - max(group) for group in others)
+        values.append(n * added / math.comb(n, k))
+    values = iter(values)
+    return [0.0 if reward is None else next(values) for reward in rewards]
 
 
 def outcome(verdicts_KL: list[list[float | None]]) -> float | None:
@@ -89,6 +106,42 @@ def gated(valid: float | None, passed: float | None) -> float | None:
     return None if None in (valid, passed) else valid * passed
 
 
+def contributions(verdicts_KL: list[list[float | None]], kind: str) -> list[float | None]:
+    """What each strategy adds to the outcome of those before it, in all orders or as the last."""
+    orders = list(itertools.permutations(range(len(verdicts_KL))))
+    found = []
+    for i in range(len(verdicts_KL)):
+        marginals = []
+        for order in orders:
+            before = list(order[: order.index(i)])
+            if kind == "leave-one-out" and len(before) < len(verdicts_KL) - 1:
+                continue
+            shares = [
+                outcome([verdicts_KL[j] for j in places]) for places in (before, [*before, i])
+            ]
+            certain = shares[0] == 1 or outcome([verdicts_KL[i]]) == 0  # adds nothing
+            marginals.append(0.0 if certain else None if None in shares else shares[1] - shares[0])
+        found.append(None if None in marginals else sum(marginals) / len(marginals))
+    return found
+
+
+def credits_of(contributions_MK: list[list[float | None]]) -> list[list[float]]:
+    """Each contribution minus the mean of the known ones at its place; 0 where it is unknown."""
+    credits_KM = []
+    for column in zip(*contributions_MK, strict=True):
+        known = [value for value in column if value is not None]
+        mean = sum(known) / len(known) if known else 0.0
+        credits_KM.append([0.0 if value is None else value - mean for value in column])
+    return [list(row) for row in zip(*credits_KM, strict=True)]
+
+
+def plan_advantages(tokenizer, plan_text: str, advantage: float, credits_K: list[float]):
+    """The tuple's advantage for each token of a plan and its end, plus the credit of its line."""
+    encoded = tokenizer(plan_text, return_offsets_mapping=True)
+    lines = [plan_text.count("\n", 0, start) for start, _ in encoded["offset_mapping"]]
+    return [advantage + credits_K[line] for line in lines] + [advantage]
+
+
 def sequences_of(script: Script, problem: int, tokenizer, args) -> list[list[Sequence]]:
     """The sequences that count of each tuple of a problem."""
 
@@ -98,7 +151,8 @@ def sequences_of(script: Script, problem: int, tokenizer, args) -> list[list[Seq
         return prompt, [*tokenizer(answer.text)["input_ids"], tokenizer.eos_token_id]
 
     plans = [scripted_plan(script, problem, m) for m in range(len(script[problem]))]
-    strategies_M, answers_M, rewards_M = [], [], []
+    K = args.num_strategies
+    strategies_M, answers_M, rewards_M, contributions_MK = [], [], [], []
     for m, plan in enumerate(plans):
         strategies = None if plan.cut else scripted_strategies(script, problem, m)
         answers = [
@@ -110,6 +164,12 @@ def sequences_of(script: Script, problem: int, tokenizer, args) -> list[list[Seq
         solved = strategies is not None and (args.solve_invalid or plan.reward != 0)
         strategies_M.append(strategies if solved else ())
         answers_M.append(answers if solved else [])
+        earned = [None] * K
+        if strategies and args.strategy_credit != "none":
+            earned = contributions(verdicts, args.strategy_credit)
+            if args.planner_reward == "product":
+                earned = [gated(plan.reward, value) for value in earned]
+        contributions_MK.append(earned)
 
     groups = defaultdict(list)  # verdicts that are compared with each other
 
@@ -119,20 +179,25 @@ def sequences_of(script: Script, problem: int, tokenizer, args) -> list[list[Seq
     for m, answers in enumerate(answers_M):
         for k, row in enumerate(answers):
             groups[group_of(m, k)] += [answer.reward for answer in row]
-    advantages = {key: iter(standardised(verdicts)) for key, verdicts in groups.items()}
+    compared = standardised
+    if args.solver_pass_k:
+        compared = partial(best_of, k=args.solver_pass_k)
+    advantages = {key: iter(compared(verdicts)) for key, verdicts in groups.items()}
+    credits_MK = credits_of(contributions_MK)
 
     tuples = []
     for m, (plan, plan_advantage) in enumerate(zip(plans, standardised(rewards_M), strict=True)):
         sequences = []
         if not plan.cut:
             ids = encode(f"Problem {problem}.", plan)
-            sequences.append(Sequence(PLANNER, *ids, plan_advantage))
+            each = plan_advantages(tokenizer, plan.text, plan_advantage, credits_MK[m])
+            sequences.append(Sequence(PLANNER, *ids, each))
         for k, (strategy, row) in enumerate(zip(strategies_M[m], answers_M[m], strict=True)):
             for answer in row:
                 advantage = next(advantages[group_of(m, k)])
                 if not answer.cut:
                     ids = encode(f"Problem {problem}. Follow {strategy}", answer)
-                    sequences.append(Sequence(SOLVER, *ids, advantage))
+                    sequences.append(Sequence(SOLVER, *ids, [advantage] * len(ids[1])))
         tuples.append([s for s in sequences if args.train_roles in ("both", s.role)])
     return tuples
 
@@ -154,11 +219,12 @@ def sequence_loss(models, sequence: Sequence, beta: float) -> tuple[torch.Tensor
     """Mean over tokens of clipped surrogate + beta * k3, and whether a token was clipped."""
     losses, clipped = [], False
     logps = token_logps(models[sequence.role], sequence)
-    for logp, old, ref in zip(logps, sequence.old_logps, sequence.ref_logps, strict=True):
+    tokens = zip(logps, sequence.old_logps, sequence.ref_logps, sequence.advantages, strict=True)
+    for logp, old, ref, advantage in tokens:
         ratio = torch.exp(logp - old)
         bounded = ratio.clamp(1 - EPSILON, 1 + EPSILON)
-        surrogate = torch.min(ratio * sequence.advantage, bounded * sequence.advantage)
-        clipped = clipped or bool(surrogate < ratio * sequence.advantage)
+        surrogate = torch.min(ratio * advantage, bounded * advantage)
+        clipped = clipped or bool(surrogate < ratio * advantage)
         k3 = torch.exp(ref - logp) - (ref - logp) - 1
         losses.append(-surrogate + beta * k3)
     return sum(losses) / len(losses), clipped
@@ -389,6 +455,82 @@ def test_attempts_compete_within_the_solvers_group(qwen3_dir, tmp_path, group):
         )
         run = run_both(qwen3_dir, tmp_path, script, solver_group=group, attempts_per_strategy=2)
     assert_same_run(*run)
+
+
+# What the credit of strategies hangs on: lone and shared passes, verdicts and judgements that are
+# unknown, plans that are rejected, cut, or do not parse, and a problem with no other variance.
+CREDIT_SCRIPT = (
+    ("pass: pass fail fail", "pass: pass pass fail", "broken", "pass: fail lost pass"),
+    (
+        "fail: pass fail pass",
+        "lost: fail pass fail",
+        "pass: fail pass fail",
+        "pass: fail~ pass pass",
+    ),
+    (
+        "pass: pass fail pass",
+        "pass: fail pass fail",
+        "pass: fail fail pass",
+        "pass: pass pass pass",
+    ),
+    (
+        "pass~: pass fail fail",
+        "pass: lost lost pass",
+        "pass: pass lost fail",
+        "pass: fail fail fail",
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"strategy_credit": "leave-one-out"},
+        {"strategy_credit": "shapley"},
+        {"strategy_credit": "shapley", "beta": 0.1},
+        {"strategy_credit": "shapley", "solve_invalid": False},
+        {
+            "strategy_credit": "leave-one-out",
+            "beta": 0.1,
+            "per_device_train_batch_size": 1,
+            "gradient_accumulation_steps": 8,
+        },
+        {"strategy_credit": "shapley", "num_iterations": 2, "beta": 0.1},
+    ],
+    ids=lambda settings: " ".join(f"{value}" for value in settings.values()),
+)
+def test_steps_with_credit_for_strategies_are_the_references(qwen3_dir, tmp_path, settings):
+    rates = {PLANNER: 0.2, SOLVER: 0.2} if "num_iterations" in settings else None
+    trainer, reference, gradients = run_both(
+        qwen3_dir, tmp_path, CREDIT_SCRIPT, rates=rates, **settings
+    )
+    assert reference.clipped == ("num_iterations" in settings)
+    assert_same_run(trainer, reference, gradients)
+
+
+def test_strategies_with_several_attempts_get_their_share_of_the_credit(qwen3_dir, tmp_path):
+    script = (
+        ("pass: pass/fail fail/fail", "broken", "pass: pass/pass fail/pass"),
+        ("pass: lost/fail pass/fail", "pass: lost/lost fail/pass", "fail: pass/fail~ pass/fail"),
+    )
+    settings = {"solver_group": "strategy", "attempts_per_strategy": 2}
+    run = run_both(qwen3_dir, tmp_path, script, strategy_credit="shapley", **settings)
+    assert_same_run(*run)
+
+
+@pytest.mark.parametrize("group, k", [("tuple", 2), ("tuple", 3), ("problem", 4), ("strategy", 2)])
+def test_steps_for_the_solvers_pass_at_k_are_the_references(qwen3_dir, tmp_path, group, k):
+    script, attempts = CREDIT_SCRIPT[1:], 1
+    if group == "strategy":
+        script, attempts = (
+            (
+                ("pass: pass/fail/fail fail/fail/fail", "broken"),
+                ("pass: lost/fail/pass pass/fail/fail", "fail: pass/lost/lost pass/fail~/fail"),
+            ),
+            3,
+        )
+    settings = {"solver_group": group, "attempts_per_strategy": attempts, "solver_pass_k": k}
+    assert_same_run(*run_both(qwen3_dir, tmp_path, script, **settings))
 
 
 def test_rejected_tuples_that_are_not_solved_are_left_out(qwen3_dir, tmp_path):

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from cppo_trl.plans import count_labels, format_plan, parse_plan, strategy_labels
+from cppo_trl.plans import (
+    count_labels,
+    format_plan,
+    parse_plan,
+    strategy_labels,
+    strategy_spans,
+)
 
 FOUR = ("sort by end", "count the cover", "try each split", "reduce to a graph")
 
@@ -84,6 +90,70 @@ def test_any_text_parses_to_none_or_k_strategies(text: str, k: int) -> None:
 def test_text_made_of_labels_and_decoration_never_raises(text: str) -> None:
     strategies = parse_plan(text, 2)
     assert strategies is None or (len(strategies) == 2 and all(s.strip() for s in strategies))
+
+
+# Plans of three, with all that a parser has to tell apart, more often than not with every label.
+plan_lines = st.one_of(
+    st.tuples(st.sampled_from(DECORATIONS), st.sampled_from("ABCDE"), sentences).map(
+        lambda found: found[0].format(label=found[1], text=found[2])
+    ),
+    st.sampled_from(["", " ", "---", "```", "</think>", "A: *", "B:", "**C: x", "x*", "\x0b", "𝒳"]),
+    sentences,
+)
+ends_of_lines = st.sampled_from(["\n", "\r\n", "\n\n", "\u2028", "\x1c"])
+
+
+@st.composite
+def any_plans(draw: st.DrawFn) -> str:
+    lines = draw(st.lists(plan_lines, max_size=6))
+    for label in draw(st.permutations("ABC")):
+        style = draw(st.sampled_from(DECORATIONS))
+        lines.insert(draw(st.integers(0, len(lines))), style.format(label=label, text="use it"))
+    return "".join(line + draw(ends_of_lines) for line in lines)
+
+
+@given(any_plans() | st.text("AB:*#\n -.)\"'`>1 x</think>", max_size=60))
+def test_the_text_of_a_span_alone_is_its_strategy(text: str) -> None:
+    strategies, spans = parse_plan(text, 3), strategy_spans(text, 3)
+    if strategies is None:
+        assert spans is None
+        return
+    for label, strategy, (start, end) in zip("ABC", strategies, spans, strict=True):
+        others = "\n".join(f"{other}: filler" for other in "ABC" if other != label)
+        alone = parse_plan(f"{text[start:end]}\n{others}", 3)
+        assert alone == tuple(strategy if other == label else "filler" for other in "ABC")
+
+
+@given(any_plans())
+def test_spans_are_whole_lines_apart_from_each_other(text: str) -> None:
+    spans = strategy_spans(text, 3)
+    assume(spans is not None)
+    borders = {0}
+    for line in text.splitlines(keepends=True):
+        borders.add(max(borders) + len(line))
+    thought = len(text) - len(text.rpartition("</think>")[2])
+    end_before = thought
+    for start, end in sorted(spans):
+        assert end_before <= start < end
+        assert {start, end} <= borders | {thought}
+        end_before = end
+
+
+def test_spans_of_a_formatted_plan_are_its_lines() -> None:
+    plan = format_plan(FOUR)
+    lines = [plan[start:end] for start, end in strategy_spans(plan, 4)]
+    assert lines == plan.splitlines(keepends=True)
+
+
+def test_spans_leave_thoughts_prefaces_repetitions_and_epilogues_out() -> None:
+    plan = f"A: x\n</think>\nIdeas:\n{format_plan(FOUR)}\nA: again\n\nThat is all."
+    lines = [plan[start:end] for start, end in strategy_spans(plan, 4)]
+    assert lines == [f"{line}\n" for line in format_plan(FOUR).splitlines()]
+    swapped = "B: count\nmore\n\nA: sort\nit\n\nThat is all."
+    assert [swapped[a:b] for a, b in strategy_spans(swapped, 2)] == [
+        "A: sort\nit\n",
+        "B: count\nmore\n\n",
+    ]
 
 
 @given(st.data(), st.integers(2, 26), prose, prose)

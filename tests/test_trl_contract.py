@@ -127,6 +127,11 @@ SOURCES = [
         "RoleTrainer keeps these log-probabilities and entropies for the metrics of each role",
     ),
     (
+        GRPOTrainer._compute_loss,
+        [r"if advantages\.dim\(\) == 1:\s+advantages = advantages\.unsqueeze\(1\)"],
+        "batches.collate may give an advantage for each token",
+    ),
+    (
         GRPOTrainer.log,
         [r"self\._metrics\[mode\]", r"self\._logs\[\"extra\"\]", r"f\"eval_\{key\}\""],
         "CPPOTrainer logs through _metrics and _logs",

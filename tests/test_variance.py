@@ -190,6 +190,29 @@ def test_a_solver_without_variance_is_told_why(cause, script, solve_invalid):
     assert likely_cause(scores, "solver", "product") == cause
 
 
+def test_a_solver_that_passes_more_than_enough_for_pass_at_k_is_told_so():
+    script = (("pass: pass fail", "pass: fail fail"),)
+    plain = scores_of(script, "product", solve_invalid=True)
+    for passed, k, cause in (
+        ([[1.0, 1.0, 1.0, 0.0], [0.0] * 4], 4, "passes_to_spare"),
+        ([[1.0, 1.0, 1.0, 1.0], [0.0] * 4], 4, "equal_in_groups"),
+        ([[1.0, 1.0, 1.0, 1.0]] * 2, 2, "all_solved"),
+        ([[1.0, 1.0, 1.0, 0.0], [0.0] * 4], 2, None),
+    ):
+        scores = Scores.of(
+            plain.facts_PMF,
+            plain.valid_PM,
+            torch.tensor([passed]).unsqueeze(-1),
+            "product",
+            "tuple",
+            "population",
+            solver_pass_k=k,
+        )
+        assert (role_without_variance(scores, ("solver",)) is None) == (cause is None)
+        if cause is not None:
+            assert likely_cause(scores, "solver", "product") == cause
+
+
 def test_variance_of_one_role_is_none_of_the_other():
     planner_only = scores_of((("pass: pass pass", BAD),), "product", solve_invalid=True)
     solver_only = scores_of(((GOOD, GOOD),), "product", solve_invalid=True)

@@ -2,7 +2,14 @@
 
 from .pass_at_k_training import pass_at_k_training_advantages
 from .pkpo import Baseline, pkpo_rewards
-from .split_region import SolverGroup, Std, planner_advantages, solver_advantages
+from .split_region import (
+    SolverGroup,
+    Std,
+    planner_advantages,
+    solver_advantages,
+    solver_group_size,
+    strategy_advantages,
+)
 
 __all__ = [
     "Baseline",
@@ -12,4 +19,6 @@ __all__ = [
     "pkpo_rewards",
     "planner_advantages",
     "solver_advantages",
+    "solver_group_size",
+    "strategy_advantages",
 ]

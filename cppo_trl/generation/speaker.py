@@ -60,11 +60,13 @@ class Speaker:
             return []
         prompt_ids = self.encode(conversations, **chat_template_kwargs)
         completions = self.generator.generate(prompt_ids, adapter, sampling)
-        texts = self.tokenizer.batch_decode(
-            [completion.token_ids for completion in completions], skip_special_tokens=True
-        )
+        texts = [self.decode(completion.token_ids) for completion in completions]
         rows = zip(conversations, prompt_ids, completions, texts, strict=True)
         return [Turn(*row) for row in rows]
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """The text of a completion's tokens, without special ones."""
+        return self.tokenizer.decode(token_ids, skip_special_tokens=True)
 
     def encode(
         self, conversations: Sequence[list[Message]], **chat_template_kwargs: Any

@@ -97,8 +97,9 @@ class LevelOffCallback(TrainerCallback):
 
 
 class VarianceCallback(TrainerCallback, ExportableState):
-    """Counts batches of rollouts in which a learning role has no group with reward variance, and
-    warns of them with the likely cause: the first, second, fourth, eighth ... time of each.
+    """Counts batches of rollouts in which a learning role has no advantage, since no group has
+    reward variance, and warns of them with the likely cause: the first, second, fourth, eighth ...
+    time of each.
 
     The counts are saved with the trainer's state and go on in a resumed run.
 
@@ -136,8 +137,8 @@ class VarianceCallback(TrainerCallback, ExportableState):
             self.counts[f"{cause}/{role}"] = times
             if state.is_world_process_zero and times & (times - 1) == 0:
                 log.warning(
-                    "Step %d: the %s has nothing to learn from, no group of the batch has two "
-                    "different rewards. Likely cause, for the %s time: %s. %s",
+                    "Step %d: the %s has nothing to learn from, all of its advantages in the batch "
+                    "are 0. Likely cause, for the %s time: %s. %s",
                     state.global_step + 1,
                     role,
                     _ordinal(times),

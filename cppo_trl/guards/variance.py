@@ -1,7 +1,8 @@
-"""Batches from which a role learns nothing since no group has two different rewards, and why.
+"""Batches from which a role learns nothing since all of its advantages are 0, and why.
 
-A role's update is then that of the KL term alone. Both roles of a batch are looked at: that the
-solver has variance does not help a planner without it, nor the other way round.
+Without options that is so where no group has two different rewards. A role's update is then that of
+the KL term alone. Both roles of a batch are looked at: that the solver has variance does not help a
+planner without it, nor the other way round.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from cppo_trl.advantages import solver_advantages
 from cppo_trl.rewards import PlannerReward
 from cppo_trl.roles import PLANNER
 from cppo_trl.scores import Scores
@@ -73,18 +75,25 @@ CAUSES: Mapping[str, Cause] = {
         "within each group all known rewards are equal, whatever they are in other groups",
         "Raise num_generations or the temperatures, or take problems of middling difficulty.",
     ),
+    "passes_to_spare": Cause(
+        "no attempt raises the pass@k of its group: there are passes to spare, or too few verdicts",
+        "Lower solver_pass_k, or take harder problems.",
+    ),
 }
 
 
 def role_without_variance(scores: Scores, roles: Sequence[str]) -> str | None:
-    """The first of the learning roles none of whose groups has two different known rewards.
+    """The first of the learning roles that has no advantage in the batch, of any sequence or token.
 
-    Rewards that differ by rounding alone count as equal, as in the advantages, which are what
-    enters the loss.
+    Without options, that is one none of whose groups has two different known rewards, where those
+    that differ by rounding alone count as equal.
     """
     for role in roles:
-        advantages = scores.advantages_PM if role == PLANNER else scores.advantages_PMKL
-        if not advantages.any():
+        if role == PLANNER:
+            learns = scores.advantages_PM.any() or scores.credit_PMK.any()
+        else:
+            learns = scores.advantages_PMKL.any()
+        if not learns:
             return role
     return None
 
@@ -125,7 +134,10 @@ def likely_cause(scores: Scores, role: str, planner_reward: PlannerReward) -> st
         return "attempts_cut" if all_cut else "no_attempt_passes"
     if not plans:
         known = verdicts[~verdicts.isnan()]
-        return "all_solved" if (known >= 1).all() else "equal_in_groups"
+        if (known >= 1).all():
+            return "all_solved"
+        differ = solver_advantages(scores.passed_PMKL, scores.solver_group).any()
+        return "passes_to_spare" if differ else "equal_in_groups"
     if gated and not ((valid_N > 0) & (outcome_N > 0)).any():
         return "valid_never_solved"
     known = scores.rewards_PM[~scores.rewards_PM.isnan()]
