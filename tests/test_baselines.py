@@ -9,6 +9,7 @@ import math
 import pytest
 import torch
 from bitsandbytes.nn import Linear4bit
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from trl import GRPOConfig, GRPOTrainer
 
@@ -31,6 +32,7 @@ from cppo_trl.methods import Direct, Voice
 from cppo_trl.problems import ProblemError
 from small_baselines import ATTEMPTS, PROBLEMS, baseline_trainer, kept_batches
 from small_trainer import adapter_weights, moved, training_logs
+from tiny_adapters import save_adapters
 
 REWARDS = torch.tensor([[1.0, 0.0, 0.0, 1.0], [0.0, 1.0, 0.0, 0.0]])  # of ATTEMPTS at p0 and p1
 FUNCTION = Problem(
@@ -310,6 +312,26 @@ def test_the_adapter_of_a_4_bit_base_learns_in_fp32(beta, qwen3_dir, tmp_path, v
     assert {weight.dtype for weight in before.values()} == {torch.float32}
     trainer.train()
     assert moved(before, adapter_weights(trainer.model)) == set(before)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.1])
+def test_an_adapter_to_start_from_is_not_rounded_on_a_4_bit_base(
+    beta, qwen3_dir, tmp_path, verifier
+):
+    start = save_adapters(qwen3_dir, tmp_path / "start") / "solver"
+    args = PKPOConfig(str(tmp_path / "unused"), use_cpu=True, bf16=False)
+    quantized = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")
+    model, _ = load_solver(str(qwen3_dir), args, str(start), quantized)
+    trainer = baseline_trainer(PKPOTrainer, PKPOConfig, model, tmp_path, verifier, beta=beta)
+    weights = load_file(start / "adapter_model.safetensors")
+    learning = 0
+    for name, parameter in trainer.model.named_parameters():
+        if "lora_" in name:
+            saved = weights[name.replace(".default.", ".").replace(".ref.", ".")]
+            assert torch.equal(parameter.detach(), saved), name
+            assert parameter.requires_grad == (".default." in name)
+            learning += parameter.requires_grad
+    assert learning == len(weights)
 
 
 def test_plain_grpo_gets_its_adapter_in_fp32_as_well(qwen3_dir, tmp_path, verifier):
