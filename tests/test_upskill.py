@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 from peft import get_peft_model
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from cppo_trl import CodeVerifier, UpSkillConfig, UpSkillTrainer
 from cppo_trl.baselines.attempts import attempt_rows
@@ -182,6 +182,24 @@ def test_the_whole_adapter_learns_and_the_model_stays_in_training_mode(
     assert trainer.model.training
     still = {name for name in before if ".ref." in name}
     assert moved(before, adapter_weights(trainer.model)) == set(before) - still
+
+
+def test_a_4_bit_base_is_scored_and_trained_in_turn(qwen3_dir, tmp_path, verifier):
+    quantized = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")
+    model = AutoModelForCausalLM.from_pretrained(qwen3_dir, quantization_config=quantized)
+    trainer = upskill_trainer(model, tmp_path, verifier, max_steps=2)
+    before = adapter_weights(trainer.model)
+    trainer.train()
+    assert moved(before, adapter_weights(trainer.model)) == set(before)
+    assert {weight.dtype for weight in before.values()} == {torch.float32}
+
+
+def test_weights_are_for_the_other_rewards(qwen3_dir, tmp_path, verifier):
+    trainer = upskill_trainer(qwen3_dir, tmp_path, verifier, reward_weights=[2.0], mi_weight=3.0)
+    assert trainer.reward_weights.tolist() == [2.0, 3.0]
+    assert trainer.args.reward_weights == [2.0]
+    with pytest.raises(ValueError, match="2 weights for 1 reward functions"):
+        upskill_trainer(qwen3_dir, tmp_path, verifier, reward_weights=[2.0, 3.0])
 
 
 def test_an_evaluation_asks_with_latent_numbers_too(qwen3_dir, tmp_path, verifier):

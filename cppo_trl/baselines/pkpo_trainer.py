@@ -19,7 +19,8 @@ class PKPOTrainer(GroupAdvantageTrainer):
 
     What changes against [`GRPOTrainer`]: the advantages of a problem's n attempts are n times the
     transformed rewards s, of which `sum_i s_i grad log pi(y_i)` is an unbiased estimate of the
-    gradient of max@k (GRPO's loss is a mean over the n attempts). Rewards may be of any range.
+    gradient of max@k (GRPO's loss is a mean over the n attempts). Rewards may be of any range. For
+    k = 1, "loo" is RLOO, but for a factor of n / (n - 1) on what is subtracted.
 
     Args:
         model, reward_funcs: as for `GRPOTrainer`.
