@@ -28,8 +28,9 @@ from cppo_trl.cppo_config import _UNSUPPORTED, CPPOConfig
 from tiny_models import make_tokenizer
 
 SIGNATURES = [
-    # What CPPOTrainer and RoleTrainer override, ...
+    # What CPPOTrainer, RoleTrainer and the baselines override, ...
     (GRPOTrainer._generate_and_score_completions, "self, inputs"),
+    (GRPOTrainer._calculate_rewards, "self, inputs, prompts, completions, completion_ids_list"),
     (GRPOTrainer.compute_loss, "self, model, inputs, return_outputs, num_items_in_batch"),
     (GRPOTrainer.training_step, "self, model, inputs, num_items_in_batch"),
     (GRPOTrainer.log, "self, logs, start_time"),
@@ -46,11 +47,14 @@ SIGNATURES = [
         GRPOTrainer._get_per_token_logps_and_entropies,
         "self, model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, ...",
     ),
+    (GRPOTrainer._tokenize_prompts, "self, prompts"),
     (GRPOTrainer._log_completion_extra, "self, column, values"),
     (GRPOTrainer._log_metric, "self, name, value"),
     (utils.pad, "tensors, padding_value, padding_side, pad_to_multiple_of"),
     (utils.create_model_from_path, "model_id, architecture, kwargs"),
     (utils.get_config_model_id, "config"),
+    (utils.get_callable_name, "func"),
+    (utils.is_async_callable, "func"),
     (utils.add_fused_lm_head, "model, temperature, cast_lm_head_to_fp32, outputs"),
     (
         utils.RepeatSampler,
@@ -102,6 +106,27 @@ SOURCES = [
         "CPPOTrainer keeps whole tuples in the buffer, and finds a step's share of it by _step",
     ),
     (
+        GRPOTrainer._generate_and_score_completions,
+        [
+            r"rewards_per_func = self\._calculate_rewards\(inputs, prompts, completions,",
+            r"torch\.isnan\(rewards_per_func\)\.all\(dim=1\)",
+            r"rewards\.view\(-1, num_generations\)",
+            r"self\.accelerator\.process_index \* len\(prompts\)",
+            r"self\._logs\[\"advantages\"\]\.extend\(all_process_advantages\.tolist\(\)\)",
+            r"\"advantages\": advantages,",
+        ],
+        "GroupAdvantageTrainer replaces the advantages, and UpSkillTrainer counts a group's rows",
+    ),
+    (
+        GRPOTrainer._calculate_rewards,
+        [
+            r"return rewards_per_func",
+            r"rewards_per_func = gather\(rewards_per_func\)",
+            r"reward if reward is not None else torch\.nan",
+        ],
+        "The baselines take the rewards of all ranks, NaN where they are unknown",
+    ),
+    (
         GRPOTrainer.training_step,
         [r"self\._step \+= 1"],
         "CPPOTrainer saves and restores _step in the middle of a rollout",
@@ -146,6 +171,14 @@ SOURCES = [
             r"self\._pending_metrics = defaultdict\(list\)",
         ],
         "RoleTemperatures corrects the head's one temperature; CPPOTrainer drains what is pending",
+    ),
+    (
+        GRPOTrainer.__init__,
+        [
+            r"param\.data = param\.data\.to\(torch\.bfloat16\)",
+            r"default_config = model\.peft_config\[\"default\"\]",
+        ],
+        "keep_adapter_in_fp32 undoes the rounding of the adapter, which is called 'default'",
     ),
     (
         utils.add_fused_lm_head,
@@ -333,6 +366,7 @@ ATTRIBUTES = [
     "num_generations",
     "num_generations_eval",
     "num_iterations",
+    "reward_weights",
 ]
 
 

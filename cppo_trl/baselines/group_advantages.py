@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -54,10 +54,23 @@ class GroupAdvantageTrainer(GRPOTrainer):
     """Trains on `group_advantages` of the rewards, where [`GRPOTrainer`] standardises them.
 
     The adapter stays in fp32, also on a quantized base. All else is `GRPOTrainer`'s.
+
+    Args:
+        model, reward_funcs: as for `GRPOTrainer`.
+        args: a configuration of the class `config_class`.
+        others, kwargs: what else `GRPOTrainer` takes.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, **kwargs)
+    config_class: ClassVar[type[GroupAdvantageConfig]] = GroupAdvantageConfig
+
+    def __init__(
+        self, model: Any, reward_funcs: Any, args: GroupAdvantageConfig, *others: Any, **kwargs: Any
+    ):
+        if not isinstance(args, self.config_class):
+            raise TypeError(
+                f"`args` is a {type(args).__name__}; it must be a {self.config_class.__name__}"
+            )
+        super().__init__(model, reward_funcs, args, *others, **kwargs)
         keep_adapter_in_fp32(self)
         self._rewards_per_func: Tensor | None = None
 

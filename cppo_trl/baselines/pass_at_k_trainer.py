@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -21,11 +21,13 @@ class PassAtKTrainer(GroupAdvantageTrainer):
     closed form. Rewards of 1 or more count as right.
 
     Args:
+        model, reward_funcs: as for `GRPOTrainer`.
         args: a `PassAtKConfig`.
-        kwargs: all else that `GRPOTrainer` takes; rows of `attempt_rows`, and a verifier as
+        others, kwargs: what else `GRPOTrainer` takes; rows of `attempt_rows`, and a verifier as
             `of_problems` gives it.
     """
 
+    config_class = PassAtKConfig
     _tag_names: ClassVar = ["trl", "grpo", "pass-at-k-training"]
     _name = "Pass@k Training"
     _paper: ClassVar = {
@@ -41,11 +43,6 @@ class PassAtKTrainer(GroupAdvantageTrainer):
                 eprint = {arXiv:2508.10751},
             }"""),
     }
-
-    def __init__(self, model: Any, reward_funcs: Any = None, args: PassAtKConfig = None, **kwargs):
-        if not isinstance(args, PassAtKConfig):
-            raise TypeError(f"`args` is a {type(args).__name__}; it must be a PassAtKConfig")
-        super().__init__(model, reward_funcs, args, **kwargs)
 
     def group_advantages(self, rewards_PN: Tensor) -> Tensor:
         """The analytic advantages; in an evaluation, k is no larger than its groups."""

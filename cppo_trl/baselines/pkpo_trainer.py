@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -19,14 +19,17 @@ class PKPOTrainer(GroupAdvantageTrainer):
 
     What changes against [`GRPOTrainer`]: the advantages of a problem's n attempts are n times the
     transformed rewards s, of which `sum_i s_i grad log pi(y_i)` is an unbiased estimate of the
-    gradient of max@k (GRPO's loss is a mean over the n attempts). Rewards may be of any range.
+    gradient of max@k (GRPO's loss is a mean over the n attempts). Rewards may be of any range. For
+    k = 1, "loo" is RLOO, but for a factor of n / (n - 1) on what is subtracted.
 
     Args:
+        model, reward_funcs: as for `GRPOTrainer`.
         args: a `PKPOConfig`.
-        kwargs: all else that `GRPOTrainer` takes; rows of `attempt_rows`, and a verifier as
+        others, kwargs: what else `GRPOTrainer` takes; rows of `attempt_rows`, and a verifier as
             `of_problems` gives it.
     """
 
+    config_class = PKPOConfig
     _tag_names: ClassVar = ["trl", "grpo", "pkpo"]
     _name = "PKPO"
     _paper: ClassVar = {
@@ -41,11 +44,6 @@ class PKPOTrainer(GroupAdvantageTrainer):
                 eprint = {arXiv:2505.15201},
             }"""),
     }
-
-    def __init__(self, model: Any, reward_funcs: Any = None, args: PKPOConfig = None, **kwargs):
-        if not isinstance(args, PKPOConfig):
-            raise TypeError(f"`args` is a {type(args).__name__}; it must be a PKPOConfig")
-        super().__init__(model, reward_funcs, args, **kwargs)
 
     def group_advantages(self, rewards_PN: Tensor) -> Tensor:
         """n times the transformed rewards; in an evaluation, k is no larger than its groups let."""

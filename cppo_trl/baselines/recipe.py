@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import (
     GRPOConfig,
     GRPOTrainer,
@@ -57,7 +58,9 @@ class SolverConfigCallback(TrainerCallback):
         self.save(args, state, args.output_dir)
 
     def on_save(self, args, state, control, **kwargs):
-        self.save(args, state, Path(args.output_dir) / f"checkpoint-{state.global_step}")
+        self.save(
+            args, state, Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
+        )
 
     def save(self, args: GRPOConfig, state: Any, directory: str | Path) -> None:
         if state.is_world_process_zero:

@@ -14,6 +14,7 @@ from trl.trainer.utils import pad
 
 from cppo_trl.methods.direct import latent_prompt
 from cppo_trl.role_model import refuse_sharding, replaced
+from cppo_trl.roles import keep_quantized_weights_differentiable
 
 from .attempts import refuse_other_rows, row_problems, user_message
 from .mutual_information import MutualInformation
@@ -43,9 +44,11 @@ class UpSkillTrainer(GRPOTrainer):
         "LLMs",
         "id": "2602.22296",
         "citation": textwrap.dedent("""\
-            @article{upskill2026,
+            @article{shah2026upskill,
                 title  = {{UpSkill: Mutual Information Skill Learning for Structured Response
                           Diversity in LLMs}},
+                author = {Shah, Devan and Yang, Owen and Yang, Daniel and Zheng, Chongyi and
+                          Eysenbach, Benjamin},
                 year   = 2026,
                 eprint = {arXiv:2602.22296},
             }"""),
@@ -71,6 +74,11 @@ class UpSkillTrainer(GRPOTrainer):
                 refuse_other_rows(dataset.column_names)
         functions = list(reward_funcs) if isinstance(reward_funcs, list) else [reward_funcs]
         weights = args.reward_weights or [1.0] * len(functions)
+        if len(weights) != len(functions):
+            raise ValueError(
+                f"reward_weights={weights!r} has {len(weights)} weights for {len(functions)} "
+                "reward functions; give one for each (mi_weight is that of the information)"
+            )
         if reward_processing_classes is not None:
             reward_processing_classes = [*reward_processing_classes, None]
         information = MutualInformation(args.num_latents, args.template, self._completion_logps)
@@ -86,6 +94,7 @@ class UpSkillTrainer(GRPOTrainer):
                 **kwargs,
             )
         keep_adapter_in_fp32(self)
+        keep_quantized_weights_differentiable(self.model)  # scoring is a forward in eval mode
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         N = self.num_generations if self.model.training else self.num_generations_eval

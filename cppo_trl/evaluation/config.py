@@ -36,8 +36,8 @@ class EvaluationConfig:
         baseline: the method that the others are tested against; None for the first.
         loading: options of `load_benchmark` for all benchmarks.
         limit: the first so many problems of each benchmark; None for all.
-        prompts: fields of `methods.Templates`; for `plan` and `solve`, the adapters' are used where
-            they have some.
+        prompts: fields of `methods.Templates`; those that the adapters were trained with are used
+            where nothing else is said.
         temperature, top_p, top_k, min_p, max_completion_length: of programs; None for those of the
             adapters, or 0.7, 1.0, 0, None and 2048.
         planner_temperature, planner_top_p, max_plan_length: of plans; None for those of the
