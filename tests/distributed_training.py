@@ -43,6 +43,8 @@ class Case:
 
 GOOD = ("pass: pass fail", "fail: lost pass", "broken", "pass: fail fail~")
 OTHER = ("pass~: pass fail", "pass: fail pass", "lost: pass fail", "pass: fail fail")
+CREDITED = ("pass: pass fail", "pass: fail pass", "pass: pass pass", "pass: fail fail")
+CREDIT = {"strategy_credit": "shapley", "solver_pass_k": 2}
 ACCUMULATED = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}
 ONE_BATCH = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1}
 
@@ -59,6 +61,11 @@ CASES = {
     ),
     "a rank with nothing to learn from": Case(
         (GOOD, ("pass~: pass fail",) * 4, ("pass~: pass fail",) * 4, OTHER), ONE_BATCH, ACCUMULATED
+    ),
+    "credit for the strategies of one rank alone": Case(
+        (CREDITED, ("broken",) * 4, ("broken",) * 4, CREDITED),
+        ONE_BATCH | CREDIT,
+        ACCUMULATED | CREDIT,
     ),
 }
 
