@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -58,7 +59,7 @@ from cppo_trl.pipeline import (
     read_config,
     run_pipeline,
 )
-from cppo_trl.pipeline.process import duration
+from cppo_trl.pipeline.process import duration, end_commands
 from cppo_trl.problems import ProblemError, read_problems
 from cppo_trl.training_data import DataError
 
@@ -134,6 +135,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except StageFailed as error:
         print(f"coordination_gap: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("coordination_gap: stopped; the same command goes on", file=sys.stderr)
+        return 130
     given = sys.argv[1:] if argv is None else argv
     report(args, base, problems["held_out"], shlex.join(["python", __file__, *given]))
     console.print(f"Done in {duration(time.perf_counter() - started)}.")
@@ -189,8 +193,13 @@ def in_turn(configs: Sequence[PipelineConfig], jobs: int, url: str, what: str) -
             run(config)
         return
     with ThreadPoolExecutor(jobs) as pool, tqdm(total=len(configs), desc=what) as bar:
-        for _ in pool.map(run, configs):
-            bar.update()
+        try:
+            for _ in pool.map(run, configs):
+                bar.update()
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            end_commands()
+            raise
 
 
 def report(args: argparse.Namespace, base: Path, held_out: Path, command: str) -> None:
@@ -247,4 +256,6 @@ def report(args: argparse.Namespace, base: Path, held_out: Path, command: str) -
 
 
 if __name__ == "__main__":
+    # As an interrupt: what ends this process ends what it has started too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

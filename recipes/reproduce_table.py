@@ -55,7 +55,6 @@ console = Console()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends what is running too
     try:
         args = parse_arguments(argv)
         config = read_config(args, sys.argv[1:] if argv is None else argv)
@@ -196,4 +195,6 @@ def show_plan(config: TableConfig, planned: Sequence[Planned]) -> None:
 _SUMMED = ("attempts", "plans", "tokens", "seconds")
 
 if __name__ == "__main__":
+    # As an interrupt: what ends this process ends what it has started too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

@@ -62,20 +62,24 @@ def run_with_bar(
                     sys.stderr.buffer.write(shown)
                     sys.stderr.flush()
         except BaseException:
-            _end(process.pid)
+            # With all that it started: a launcher that ends alone leaves its training behind.
+            with suppress(psutil.NoSuchProcess):
+                launched = psutil.Process(process.pid)
+                _end([*launched.children(recursive=True), launched])
             raise
     if process.returncode:
         last = log.read_text(errors="replace").splitlines()[-30:]
         raise CommandFailed(process.returncode, log, last)
 
 
-def _end(pid: int) -> None:
-    """Ends a process and its descendants: a launcher that ends alone leaves its training behind."""
-    try:
-        process = psutil.Process(pid)
-        family = [*process.children(recursive=True), process]
-    except psutil.NoSuchProcess:
-        return
+def end_commands() -> None:
+    """Ends all that this process has started, where it is interrupted while its threads wait for
+    commands: an interrupt reaches the main thread alone.
+    """
+    _end(psutil.Process().children(recursive=True))
+
+
+def _end(family: Sequence[psutil.Process]) -> None:
     for one in family:
         with suppress(psutil.NoSuchProcess):
             one.terminate()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 
 from cppo_trl.pipeline import PipelineError, Stage
 from cppo_trl.pipeline.problems import prepare_problems
+from cppo_trl.pipeline.process import end_commands
 from cppo_trl.pipeline.run_stage import run_stage
 
 from .cells import Cells
@@ -114,16 +115,24 @@ class _Work:
 
     def run(self) -> dict[str, int | None]:
         """Does all rows; returns the chosen entry of each one's grid."""
-        waiting, running = self._tasks(), {}
         with self.bar, ThreadPoolExecutor(self.jobs) as pool:
-            while waiting or running:
-                for name in [one for one in waiting if waiting[one].needs <= self.chosen.keys()]:
-                    running[pool.submit(self._guarded, waiting.pop(name).make)] = name
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-                # What stopped since another failed says nothing of its own.
-                for future in sorted(done, key=lambda one: isinstance(one.exception(), Stopped)):
-                    self.chosen[running.pop(future)] = future.result()
+            try:
+                self._work_off(self._tasks(), pool)
+            except KeyboardInterrupt:
+                self.failed.set()
+                end_commands()
+                raise
         return {name: self.chosen[name] for name in self.config.rows}
+
+    def _work_off(self, waiting: dict[str, _Task], pool: ThreadPoolExecutor) -> None:
+        running: dict[Future, str] = {}
+        while waiting or running:
+            for name in [one for one in waiting if waiting[one].needs <= self.chosen.keys()]:
+                running[pool.submit(self._guarded, waiting.pop(name).make)] = name
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            # What stopped since another failed says nothing of its own.
+            for future in sorted(done, key=lambda one: isinstance(one.exception(), Stopped)):
+                self.chosen[running.pop(future)] = future.result()
 
     def _tasks(self) -> dict[str, _Task]:
         config, planner = self.config, self.config.planner_row
