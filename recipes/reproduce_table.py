@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
 import shlex
 import signal
 import sys
@@ -138,7 +139,7 @@ def with_gap(config: TableConfig) -> TableConfig:
     return replace(
         config,
         model=str(output / "base"),
-        problems=str(output / "train.jsonl"),
+        problems=str(output / "train_readings.jsonl"),
         development=str(output / "development_readings.jsonl"),
         benchmarks={"coordination gap": str(output / "held_out_readings.jsonl")},
         limits={
@@ -155,9 +156,11 @@ def on_the_gap(config: TableConfig, args: argparse.Namespace) -> int:
     output.mkdir(parents=True, exist_ok=True)
     console.rule("Problems and a tiny base")
     paths = prepare_problems(output, args.num_problems, console)
-    for split in ("development", "held_out"):
-        # Each reading is hidden once, which takes the luck of the draw out of what is compared.
-        problems = [one for p in read_problems(paths[split]) for one in hidden_variants(p)]
+    for split, path in paths.items():
+        # Each reading is hidden once, so that none is favoured by the luck of the draw.
+        problems = [one for p in read_problems(path) for one in hidden_variants(p)]
+        if split == "train":
+            random.Random(0).shuffle(problems)  # the first are asked for gold tuples and labels
         write_problems(problems, output / f"{split}_readings.jsonl")
     prepare_base(output, args.base_steps, console)
     console.rule("The table")
@@ -182,8 +185,8 @@ def show_plan(config: TableConfig, planned: Sequence[Planned]) -> None:
     console.print(table)
     budget = config.budget
     console.print(
-        f"Budget of a training: {budget.steps} steps x {budget.problems} problems x "
-        f"{budget.attempts} attempts = {budget.total:,}. Tokens are decoded ones. Hours of one "
+        f"Budget of a training: {budget.steps} steps x {budget.attempts} attempts = "
+        f"{budget.total:,}. Tokens are decoded ones. Hours of one "
         f"{facts.device}, assumed: {facts.plan_tokens} tokens a plan, {facts.attempt_tokens} an "
         f"attempt, {facts.prompt_tokens} a prompt; {facts.generated_per_second:,.0f} tokens a "
         f"second generated, {facts.trained_per_second:,.0f} trained. '?' is not estimated: "

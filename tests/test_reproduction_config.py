@@ -33,6 +33,7 @@ TRAININGS = [
     for row in table.rows.values()
     if row.recipe
 ]
+WITH_ATTEMPTS = [one for one in TRAININGS if one.values[1].makes_attempts]
 
 
 def parsed(table, row, tmp_path, rate=0):
@@ -58,15 +59,13 @@ def test_every_training_is_one_that_its_recipe_takes(table, row, tmp_path):
             assert getattr(owner, name) == value, name
 
 
-@pytest.mark.parametrize(("table", "row"), TRAININGS)
+@pytest.mark.parametrize(("table", "row"), WITH_ATTEMPTS)
 def test_every_training_makes_as_many_attempts_as_the_budget_says(table, row, tmp_path):
-    if not row.makes_attempts:
-        pytest.skip("learns from no attempts")
     _, (_, args, _) = parsed(table, row, tmp_path)
     problems = args.generation_batch_size / args.num_generations
     each = getattr(args, "num_strategies", 1) * getattr(args, "attempts_per_strategy", 1)
     steps = args.max_steps * args.gradient_accumulation_steps / args.steps_per_generation
-    assert problems == table.budget.problems
+    assert problems * args.num_generations * each == table.budget.attempts
     assert steps * problems * args.num_generations * each == table.budget.total
 
 
@@ -138,16 +137,24 @@ def test_a_budget_is_of_whole_numbers(name, value, said):
 
 
 @pytest.mark.parametrize(
-    ("budget", "row", "said"),
+    ("budget", "said"),
     [
-        (Budget(1, 2, 6, 6), "cppo", "budget.attempts is 6; for the row 'cppo' .* multiple of 4"),
-        (Budget(1, 2, 8, 6), "cppo", "budget.micro_batch is 6; for the row 'cppo'"),
-        (Budget(1, 3, 8, 16), "pkpo", "must divide the 24 attempts"),
+        (Budget(1, 48, 48), "budget.attempts is 48; .* must be a multiple of 32"),
+        (Budget(1, 64, 6), "budget.micro_batch is 6; for the row 'cppo' .* multiple of 4"),
+        (Budget(1, 64, 48), "budget.micro_batch is 48 on 1 processes; it must divide the 64"),
     ],
 )
-def test_a_budget_that_cannot_be_divided_is_refused(budget, row, said):
+def test_a_budget_that_cannot_be_divided_is_refused(budget, said):
     with pytest.raises(PipelineError, match=said):
-        budget_settings(replace(GAP, budget=budget), GAP.rows[row], {})
+        budget_settings(replace(GAP, budget=budget), GAP.rows["cppo"], {})
+
+
+def test_fewer_attempts_at_a_problem_are_at_more_problems():
+    few = budget_settings(GAP, replace(GAP.rows["pkpo"], attempts=8), {})
+    many = budget_settings(GAP, replace(GAP.rows["pkpo"], attempts=96), {})
+    assert (few["num_generations"], many["num_generations"]) == (8, 96)
+    for name in ("per_device_train_batch_size", "gradient_accumulation_steps", "max_steps"):
+        assert few[name] == many[name]
 
 
 def test_what_the_table_decides_cannot_be_set_by_a_row():

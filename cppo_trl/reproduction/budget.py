@@ -12,9 +12,10 @@ from .config import SAMPLERS, TUPLES, Row, TableConfig
 def budget_settings(config: TableConfig, row: Row, settings: dict[str, Any]) -> dict[str, Any]:
     """The batch and step sizes with which a row spends the table's budget, and no other.
 
-    A sampler makes all A attempts at a problem from its statement (`num_generations=A`); a tuple
-    recipe makes them by A / (K L) tuples of K strategies with L attempts each. A training that does
-    not learn from attempts has no budget.
+    A step is of as many problems as there are times A attempts in its budget. A sampler makes the A
+    attempts at a problem from its statement (`num_generations=A`); a tuple recipe makes them by
+    A / (K L) tuples of K strategies with L attempts each. A training that does not learn from
+    rewards has no budget.
 
     Args:
         config: of the table.
@@ -26,25 +27,28 @@ def budget_settings(config: TableConfig, row: Row, settings: dict[str, Any]) -> 
     """
     if not row.is_rewarded:
         return {}
-    budget = config.budget
+    budget, at_a_problem = config.budget, row.attempts or config.attempts
     each = 1 if row.recipe in SAMPLERS else config.k * settings.get("attempts_per_strategy", 1)
     said = "K x attempts_per_strategy" if row.recipe in TUPLES else "1"
-    for name in ("attempts", "micro_batch"):
-        value = getattr(budget, name)
-        if value % each:
+    for name, value, divisor, what in (
+        ("attempts", at_a_problem, each, said),
+        ("budget.micro_batch", budget.micro_batch, each, said),
+        ("budget.attempts", budget.attempts, at_a_problem, "attempts at a problem"),
+    ):
+        if value % divisor:
             raise PipelineError(
-                f"budget.{name} is {value}; for the row {row.name!r} it must be a multiple of "
-                f"{each} ({said})"
+                f"{name} is {value}; for the row {row.name!r} it must be a multiple of {divisor} "
+                f"({what})"
             )
-    step, together = budget.problems * budget.attempts, budget.micro_batch * config.processes
-    if step % together:
+    together = budget.micro_batch * config.processes
+    if budget.attempts % together:
         raise PipelineError(
             f"budget.micro_batch is {budget.micro_batch} on {config.processes} processes; it must "
-            f"divide the {step} attempts of a step (budget.problems x budget.attempts)"
+            f"divide the {budget.attempts} attempts of a step"
         )
     return {
-        "num_generations": budget.attempts // each,
+        "num_generations": at_a_problem // each,
         "per_device_train_batch_size": budget.micro_batch // each,
-        "gradient_accumulation_steps": step // together,
+        "gradient_accumulation_steps": budget.attempts // together,
         "max_steps": budget.steps,
     }

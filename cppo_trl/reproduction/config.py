@@ -26,13 +26,11 @@ class Budget:
 
     Attributes:
         steps: optimizer steps.
-        problems: of a step.
-        attempts: of the solver at a problem of a step.
+        attempts: of the solver in a step.
         micro_batch: attempts that are in a forward together, on each process.
     """
 
     steps: int
-    problems: int
     attempts: int
     micro_batch: int
 
@@ -47,7 +45,7 @@ class Budget:
     @property
     def total(self) -> int:
         """Attempts of a whole training."""
-        return self.steps * self.problems * self.attempts
+        return self.steps * self.attempts
 
 
 @dataclass(frozen=True)
@@ -61,6 +59,8 @@ class Row:
         group: "baseline", "method" (the row that the others are compared with) or "variant".
         recipe: the script that trains it, without ".py"; None for a row that is not trained.
         start: the row whose policy of the same seed it starts from.
+        attempts: of the solver at a problem of a step; fewer attempts are at more problems. None
+            for the table's.
         settings: of the training, for all of the grid.
         grid: what is tried on the development problems: settings of one training each.
     """
@@ -71,6 +71,7 @@ class Row:
     group: str = "baseline"
     recipe: str | None = None
     start: str | None = None
+    attempts: int | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     grid: Sequence[Mapping[str, Any]] = ()
 
@@ -129,6 +130,7 @@ class TableConfig:
         output: the directory of the run.
         rows: name -> fields of `Row`.
         budget: fields of `Budget`.
+        attempts: of the solver at a problem of a step, where a row says nothing else.
         seeds: trainings of each row, and evaluations.
         k: attempts at a problem in every evaluation, and strategies of a tuple.
         processes: that a training runs on.
@@ -157,7 +159,8 @@ class TableConfig:
     benchmarks: Mapping[str, str | Mapping[str, Any]] = field(default_factory=dict)
     output: str = ""
     rows: Mapping[str, Row] = field(default_factory=dict)
-    budget: Budget = field(default_factory=lambda: Budget(1, 1, 1, 1))
+    budget: Budget = field(default_factory=lambda: Budget(1, 32, 32))
+    attempts: int = 32
     seeds: int = 3
     k: int = 4
     processes: int = 1
@@ -183,7 +186,7 @@ class TableConfig:
         for name in ("rows", "benchmarks"):
             if not isinstance(getattr(self, name), Mapping) or not getattr(self, name):
                 raise PipelineError(f"{name} is {getattr(self, name)!r}; it must name at least one")
-        for name in ("seeds", "k", "processes", "tries"):
+        for name in ("seeds", "k", "processes", "attempts", "tries"):
             value = getattr(self, name)
             if name == "tries" and value is None:
                 continue

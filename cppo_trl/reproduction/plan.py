@@ -103,7 +103,8 @@ class _Plan:
         a, budget = self.assumed, self.config.budget
         attempts = budget.total if row.makes_attempts else 0
         is_sampler = row.recipe in SAMPLERS
-        plans = 0 if is_sampler else budget.steps * budget.problems * settings["num_generations"]
+        problems = budget.steps * budget.attempts // (row.attempts or self.config.attempts)
+        plans = 0 if is_sampler else problems * settings["num_generations"]
         generated = attempts * a.attempt_tokens + plans * a.plan_tokens
         trained = generated + (attempts + plans) * a.prompt_tokens
         # The reference's log-probabilities, and those under every latent.

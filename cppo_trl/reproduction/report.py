@@ -85,9 +85,9 @@ def write_table(config: TableConfig, output: Path, chosen: Mapping[str, int | No
                 for name in config.benchmarks
             ),
             tuning=_tuning(config, results),
-            budget=f"{budget.steps} steps of {budget.problems} problems with {budget.attempts} "
-            f"attempts each: {budget.total} attempts of the solver in every training that learns "
-            f"from attempts, and {config.k} at a problem in every evaluation.",
+            budget=f"{budget.steps} steps of {budget.attempts} attempts: {budget.total:,} of the "
+            f"solver in every training that learns from attempts, {config.attempts} at a problem "
+            f"(or as the row says), and {config.k} at a problem in every evaluation.",
             command=config.command,
         ),
         encoding="utf-8",
