@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import random
 import shlex
 import signal
 import sys
@@ -159,8 +158,6 @@ def on_the_gap(config: TableConfig, args: argparse.Namespace) -> int:
     for split, path in paths.items():
         # Each reading is hidden once, so that none is favoured by the luck of the draw.
         problems = [one for p in read_problems(path) for one in hidden_variants(p)]
-        if split == "train":
-            random.Random(0).shuffle(problems)  # the first are asked for gold tuples and labels
         write_problems(problems, output / f"{split}_readings.jsonl")
     prepare_base(output, args.base_steps, console)
     console.rule("The table")
