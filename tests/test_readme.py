@@ -44,6 +44,10 @@ SMALL_EVALUATION = [
 # What makes the default recipe small enough for a test.
 SMALL_SFT = ["--use_cpu", "true", "--bf16", "false", "--dtype", "float32", "--max_steps", "1"]
 SMALL_JUDGE = ["--use-cpu", "--dtype", "float32", "--epochs", "0.5", "--max-length", "256"]
+SMALL_BASELINE = [
+    *(*SMALL_SFT, "--num_generations", "4", "--gradient_accumulation_steps", "2"),
+    *("--per_device_train_batch_size", "4", "--max_completion_length", "8"),
+]
 SMALL_RECIPE = [
     *(*SMALL_SFT, "--num_generations", "2", "--gradient_accumulation_steps", "2"),
     *("--audit_problems", "0"),  # nothing is to be learned from a random model
@@ -142,6 +146,10 @@ def test_command_works(
         assert re.search(r"recipes/quickstart\.py|-m pytest|ruff check", done.stdout)
     elif "recipes/coordination_gap.py" in arguments:  # its pipeline has tests of its own
         load_recipe("coordination_gap").parse_arguments(arguments[1:])
+    elif "recipes/reproduce_table.py" in arguments:  # the small table has tests of its own
+        arguments += [] if "--dry-run" in arguments else ["--dry-run"]
+        said = run_command([sys.executable, *arguments], REPO).stdout
+        assert re.search(r"\d+ cells", said)
     elif program == "python":  # trains for hours: what it would do is all that can be seen here
         said = run_command([sys.executable, *arguments, "--dry_run"], REPO).stdout
         stages = re.findall(r"^# (\w+)$", said, re.MULTILINE)
@@ -152,6 +160,11 @@ def test_command_works(
         arguments += ["--model_name_or_path", str(qwen3_5_dir), *SMALL_SFT]
         run_command([*ACCELERATE, *arguments], folder)
         assert (folder / "runs" / "sft" / "planner" / "adapter_model.safetensors").is_file()
+    elif program == "accelerate" and "recipes/cppo_qwen.py" not in arguments:
+        arguments += ["--model_name_or_path", str(qwen3_5_dir), *SMALL_BASELINE]
+        run_command([*ACCELERATE, *arguments], folder)
+        output = arguments[arguments.index("--output_dir") + 1]
+        assert (folder / output / "adapter_model.safetensors").is_file()
     elif program == "accelerate":
         arguments += ["--model_name_or_path", str(qwen3_5_dir), *SMALL_RECIPE]
         arguments += ["--output_dir", str(tmp_path / "run")]
