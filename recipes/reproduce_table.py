@@ -159,7 +159,7 @@ def on_the_gap(config: TableConfig, args: argparse.Namespace) -> int:
         # Each reading is hidden once, so that none is favoured by the luck of the draw.
         problems = [one for p in read_problems(path) for one in hidden_variants(p)]
         write_problems(problems, output / f"{split}_readings.jsonl")
-    prepare_base(output, args.base_steps, console)
+    prepare_base(output, args.base_steps, console, latents=config.k)  # for UpSkill
     console.rule("The table")
     with teacher() as url:
         reproduce(config, RECIPES, console, {"OPENAI_BASE_URL": url}, args.jobs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cppo_trl.plans import strategy_labels
 from cppo_trl.problems import Problem
 
 from .method import Attempted, Spent, Voice, at_least_one, check_method_template, fields, groups
@@ -26,7 +27,8 @@ def direct_prompt(problem: Problem, template: str = DIRECT_TEMPLATE) -> str:
 
 def latent_prompt(problem: Problem, z: int, k: int, template: str = LATENT_TEMPLATE) -> str:
     """What `Latent` asks for the route `z` of `k`, as a user's only message."""
-    return template.format(**fields(problem), z=z, k=k)
+    label = strategy_labels(k)[z - 1] if 2 <= k <= 26 else str(z)
+    return template.format(**fields(problem), z=z, k=k, label=label)
 
 
 class Direct:
@@ -69,7 +71,8 @@ class Latent(Direct):
 
     Args:
         solver, num_attempts: as for `Direct`.
-        template: as for `Direct`; may use `{k}`, and has to use `{z}`.
+        template: as for `Direct`; may use `{k}` and `{label}` (the z-th letter), and has to use
+            `{z}`.
 
     Raises:
         ValueError: as for `Direct`.

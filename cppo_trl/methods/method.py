@@ -14,7 +14,7 @@ FIELDS = ("statement", "contract", "starter_code")  # that every template may us
 # Template -> the fields that it has to use beside the statement, and those that it may use.
 _OWN_FIELDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "direct": ((), ()),
-    "latent": (("z",), ("k",)),
+    "latent": (("z",), ("k", "label")),
     "plan_and_solve": ((), ()),
     "observe": ((), ("count",)),
     "derive": (("observations",), ("count",)),

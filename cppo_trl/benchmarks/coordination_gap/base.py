@@ -4,6 +4,8 @@
 on the statements of the training split: DIRECT (statement -> a program of any admissible reading),
 SOLVE (statement and strategy -> that program), PLAN (statement -> K strategies) and STEP (statement
 and notes -> one strategy, out of the notes if there are any), by which methods without tuples plan.
+With `latents` there is a fifth, LATENT: as DIRECT, with a number in the prompt that means nothing
+yet, so that a method may give it a meaning.
 The strategies of its plans are drawn independently of each other, but for a share
 `distinct_fraction`, so that the planner it gives reinforcement learning to start from does no
 better than independent sampling.
@@ -24,7 +26,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from cppo_trl.plans import format_plan
+from cppo_trl.plans import format_plan, strategy_labels
 
 from .world import (
     LAYOUTS,
@@ -41,6 +43,7 @@ DIRECT_TEMPLATE = "{statement}\nCODE\n"
 PLAN_TEMPLATE = "{statement}\nPLAN\n"
 SOLVE_TEMPLATE = "{statement}\nIDEA {strategy}\nCODE\n"
 STEP_TEMPLATE = "{statement}\nNOTES\n{notes}\nSTEP\n"
+LATENT_TEMPLATE = "{statement}\n{label}: {z}\nCODE\n"
 NO_NOTES = "- none"
 TASKS = ("direct", "solve", "plan", "step")
 
@@ -63,7 +66,8 @@ class BaseSettings:
 
     `distinct_fraction` is the share of plan examples without a repeated strategy (the method's
     stage 1 trains on such tuples); in the rest the K strategies are independent draws. `batch_size`
-    counts examples of each of the four tasks.
+    counts examples of each task. `latents` is how many latent numbers a prompt may name; 0 leaves
+    that task out.
     """
 
     seed: int = 0
@@ -74,12 +78,15 @@ class BaseSettings:
     num_strategies: int = NUM_READINGS
     hidden_size: int = 128
     num_layers: int = 3
+    latents: int = 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.distinct_fraction <= 1:
             raise ValueError(f"distinct_fraction is {self.distinct_fraction}; it must be 0 to 1")
         if not 2 <= self.num_strategies <= 26:
             raise ValueError(f"num_strategies is {self.num_strategies}; it must be 2 to 26")
+        if self.latents != 0 and not 2 <= self.latents <= 26:
+            raise ValueError(f"latents is {self.latents}; it must be 0, or 2 to 26")
         if self.distinct_fraction and self.num_strategies > NUM_READINGS:
             raise ValueError(
                 f"num_strategies is {self.num_strategies}, but only {NUM_READINGS} strategies of a "
@@ -206,6 +213,11 @@ def _example(task: str, wording: Wording, settings: BaseSettings, draw: random.R
     if task == "direct":
         prompt = DIRECT_TEMPLATE.format(statement=wording.statement)
         return prompt, fenced(rule.program(wording.layout))
+    if task == "latent":
+        z = draw.randrange(settings.latents)
+        label = strategy_labels(settings.latents)[z]
+        prompt = LATENT_TEMPLATE.format(statement=wording.statement, label=label, z=z + 1)
+        return prompt, fenced(rule.program(wording.layout))
     if task == "solve":
         prompt = SOLVE_TEMPLATE.format(statement=wording.statement, strategy=rule.strategy)
         return prompt, fenced(rule.program(wording.layout))
@@ -262,11 +274,12 @@ def _train(
         ),
     )
     model.train()
+    tasks = (*TASKS, "latent") if settings.latents else TASKS
     steps = tqdm(range(settings.steps), desc="training the base", disable=not progress)
     for _ in steps:
         examples = [
             _example(task, draw.choice(wordings), settings, draw)
-            for task in TASKS
+            for task in tasks
             for _ in range(settings.batch_size)
         ]
         tokens, labels = _batch(examples, tokenizer)

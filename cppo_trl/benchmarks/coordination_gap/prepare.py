@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -30,9 +31,13 @@ def prepare_problems(output: Path, most: int | None, console: Console) -> dict[s
     return paths
 
 
-def prepare_base(output: Path, steps: int | None, console: Console) -> tuple[BaseSettings, Path]:
+def prepare_base(
+    output: Path, steps: int | None, console: Console, latents: int = 0
+) -> tuple[BaseSettings, Path]:
     """Trains the base, or finds it; returns its settings and its checkpoint."""
-    settings = BaseSettings() if steps is None else BaseSettings(steps=steps)
+    settings = BaseSettings(latents=latents)
+    if steps is not None:
+        settings = replace(settings, steps=steps)
     base = train_base((output / "base").resolve(), settings)
     console.print(f"The base is in {output / 'base'}")
     return settings, base
