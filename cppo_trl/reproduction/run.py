@@ -127,7 +127,9 @@ class _Work:
     def _work_off(self, waiting: dict[str, _Task], pool: ThreadPoolExecutor) -> None:
         running: dict[Future, str] = {}
         while waiting or running:
-            for name in [one for one in waiting if waiting[one].needs <= self.chosen.keys()]:
+            ready = [name for name in waiting if waiting[name].needs <= self.chosen.keys()]
+            # No more than can be worked on: what comes first then goes before what was ready first.
+            for name in ready[: self.jobs - len(running)]:
                 running[pool.submit(self._guarded, waiting.pop(name).make)] = name
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             # What stopped since another failed says nothing of its own.
@@ -148,7 +150,7 @@ class _Work:
             if row is planner:
                 needs |= {_GOLD} & tasks.keys()
             tasks[name] = _Task(partial(self._row, row), frozenset(needs))
-        first = [_GOLD, *([planner.name] if planner else [])]  # others wait for them
+        first = [_GOLD, _JUDGE, *([planner.name] if planner else [])]  # others wait for them
         return dict(sorted(tasks.items(), key=lambda item: item[0] not in first))
 
     def _guarded(self, make: Callable[[], int | None]) -> int | None:
