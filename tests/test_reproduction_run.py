@@ -33,7 +33,7 @@ SMALL = [
     *("--set", "budget={steps: 1, attempts: 64, micro_batch: 32}", "--set", "tries=2"),
     *("--set", "gold.limit=8", "--set", "evaluation.limit=8", "--set", "tuning.limit=4"),
     *("--set", "judge={problems: 8, draws: 2, epochs: 1, max_length: 256}"),
-    *("--set", "allow_rejected_judge=true", "--set", "policy.save_strategy=no"),
+    *("--set", "allow_rejected_judge=true"),
 ]
 
 
