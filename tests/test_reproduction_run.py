@@ -32,8 +32,7 @@ SMALL = [
     *("--rows", *ROWS, "--seeds", "1", "--num-problems", "6", "--base-steps", "3"),
     *("--set", "budget={steps: 1, attempts: 64, micro_batch: 32}", "--set", "tries=2"),
     *("--set", "gold.limit=8", "--set", "evaluation.limit=8", "--set", "tuning.limit=4"),
-    *("--set", "judge={problems: 8, draws: 2, epochs: 1, max_length: 256}"),
-    *("--set", "allow_rejected_judge=true"),
+    *("--set", "judge=null"),  # so small a base writes no plans that could be labelled
 ]
 
 
@@ -57,7 +56,8 @@ def test_all_cells_that_were_planned_are_made(table):
     config = with_rows(read_table(RECIPES / "configs" / "table" / "coordination_gap.yaml"), ROWS)
     names = {one.name for one in planned_cells(config, RECIPES)}
     made = {str(path.parent.relative_to(table)) for path in records(table)}
-    beyond = {name for name in names if "rate-2" in name or "seed-1" in name or "seed-2" in name}
+    beyond = {"judge"}
+    beyond |= {name for name in names if "rate-2" in name or "seed-1" in name or "seed-2" in name}
     assert made == names - beyond
     assert all(record["done"] for record in records(table).values())
 
@@ -78,7 +78,7 @@ def test_the_table_says_what_the_records_say(table):
     for name, method in METHODS.items():
         directory = EvaluationDirectory(table / "rows" / name / "evaluation")
         own = directory.read_records("coordination gap", method)
-        assert len(own) == 8
+        assert len(own) == 16  # 8 problems, attempted twice
         for score in summaries[name]["scores"]:
             assert score["mean"] == pytest.approx(pass_at_k_scores(own, score["k"]).mean())
 
