@@ -224,7 +224,7 @@ def test_every_setting_of_a_recipe_is_known_and_the_budget_is_that_of_cppo(name)
     assert not args.use_bias_correction_kl
     gap = ["--config", str(gap_config(name))]
     recipe, args, _ = parse_arguments(gap, CONFIGS[name], default_config(name))
-    assert (args.generation_batch_size, args.num_generations) == (384, 32)
+    assert (args.generation_batch_size, args.num_generations) == (384, 8)
     assert (args.loss_type, args.mask_truncated_completions) == ("grpo", True)
     assert recipe.template == (None if name == "upskill" else DIRECT_TEMPLATE)
 
