@@ -13,9 +13,15 @@ from .stage import Step
 CPPO_TRL = (sys.executable, "-m", "cppo_trl.cli")
 
 
-def training(script: Path, config: Path, accelerate: str | None = None) -> Step:
-    """A training script with its settings, launched as the `accelerate` file says."""
+def training(
+    script: Path, config: Path, accelerate: str | None = None, processes: int | None = None
+) -> Step:
+    """A training script with its settings, launched as the `accelerate` file says; without one on
+    so many `processes`, or on as many as `accelerate launch` finds devices.
+    """
     own = ("--config_file", accelerate) if accelerate else ()
+    if processes is not None and not accelerate:
+        own = ("--num_processes", str(processes))
     launch = (sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", *own)
     return Step((*launch, str(script), "--config", str(config)), trains=True)
 

@@ -208,7 +208,7 @@ class _Planned:
         )
         path = folder / "config.yaml"
         step = evaluation(path)
-        inputs = [*([self.policy] if self.policy else []), *_files(config.held_out)]
+        inputs = [*([self.policy] if self.policy else []), *files_of(config.held_out)]
         self._add("evaluation", [step], [folder / "summary.json"], inputs, files={path: settings})
 
     def _trained(self, name: str, own: Mapping[str, Any], **given: Any) -> dict[str, Any]:
@@ -295,7 +295,7 @@ def _refuse_decided(name: str, settings: Mapping[str, Any], decided: Iterable[st
         )
 
 
-def _files(sources: Sequence[str | Mapping[str, Any]]) -> list[Path]:
+def files_of(sources: Sequence[str | Mapping[str, Any]]) -> list[Path]:
     """The files and folders among what is evaluated on: "FILE.jsonl", "NAME=PATH", or `path`."""
     found = []
     for one in sources:

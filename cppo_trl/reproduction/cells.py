@@ -13,7 +13,7 @@ from cppo_trl.methods import METHODS
 from cppo_trl.pipeline import PipelineError, Stage, stages_of
 from cppo_trl.pipeline.commands import evaluation, training
 from cppo_trl.pipeline.problems import PROBLEMS
-from cppo_trl.pipeline.stages import GOLD
+from cppo_trl.pipeline.stages import GOLD, files_of
 from cppo_trl.roles import PLANNER
 
 from .budget import budget_settings
@@ -77,13 +77,15 @@ class Cells:
                 f"rows.{row.name}: {taken[0]} is {settings[taken[0]]!r}; the table decides it for "
                 "all rows, leave it out"
             )
+        # On more processes than the table says, a step would make as many times the attempts.
+        launched = (self.config.accelerate, self.config.processes)
         script = self.recipes / f"{row.recipe}.py"
         parts = (PLANNER, "solver") if METHODS[row.method].is_tuple else ("adapter_config.json",)
         inputs = [self.problems, self.config.model, start, self.config.accelerate]
         inputs += [value for name, value in decided.items() if name in ("gold", "judge")]
         return Stage(
             str(folder.relative_to(self.output)),
-            (training(script, folder / "config.yaml", self.config.accelerate),),
+            (training(script, folder / "config.yaml", *launched),),
             {folder / "config.yaml": settings | decided},
             (*(folder / part for part in parts), folder / "trainer_state.json"),
             tuple(Path(one) for one in inputs if one),
@@ -135,13 +137,12 @@ class Cells:
             **({adapters: list(map(str, policies))} if policies else {}),
         }
         path = folder / "config.yaml"
-        files = [Path(one["name"]) for one in benchmarks if one["name"].endswith(".jsonl")]
         return Stage(
             str(folder.relative_to(self.output)),
             (evaluation(path),),
             {path: written},
             (folder / "summary.json",),
-            (*policies, *files, Path(self.config.model)),
+            (*policies, *files_of(benchmarks), Path(self.config.model)),
         )
 
     def _settings(self, row: Row, rate: int) -> dict[str, Any]:
