@@ -132,9 +132,11 @@ class _Work:
             for name in ready[: self.jobs - len(running)]:
                 running[pool.submit(self._guarded, waiting.pop(name).make)] = name
             done, _ = wait(running, return_when=FIRST_COMPLETED)
-            # What stopped since another failed says nothing of its own.
-            for future in sorted(done, key=lambda one: isinstance(one.exception(), Stopped)):
-                self.chosen[running.pop(future)] = future.result()
+            for future in done:
+                name = running.pop(future)
+                # What stopped since another failed says nothing of its own: the other one does.
+                if not isinstance(future.exception(), Stopped):
+                    self.chosen[name] = future.result()
 
     def _tasks(self) -> dict[str, _Task]:
         config, planner = self.config, self.config.planner_row
