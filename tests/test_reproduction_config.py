@@ -175,6 +175,9 @@ def test_what_the_table_decides_cannot_be_set_by_a_row():
         ({"method": "direct", "group": "best"}, "rows.x.group is 'best'"),
         ({"method": "direct", "settings": [1]}, "rows.x.settings is .1.; it must be a mapping"),
         ({"method": "planner", "recipe": "sft_planner", "start": "y"}, "only rows of cppo_qwen"),
+        ({"method": "direct", "grid": [{"learning_rate": 1}]}, "a grid of a training, but no rec"),
+        ({"method": "trained-direct", "recipe": "grpo", "attempts": 0}, "rows.x.attempts is 0"),
+        ({"method": "direct", "attempts": 8}, "attempts is 8; .* of a row that is trained by rew"),
     ],
 )
 def test_a_row_that_cannot_be_made_is_refused(row, said):
@@ -202,6 +205,56 @@ def test_a_row_starts_from_one_that_trains_a_planner():
         replace(GAP, rows={**GAP.rows, "cppo": row})
 
 
+@pytest.mark.parametrize("others", [{}, {"solver-pass-k": "cppo"}])
+def test_no_row_starts_from_itself(others):
+    starts = {"cppo": next(iter(others), "cppo"), **others}
+    rows = {name: replace(GAP.rows[name], start=start) for name, start in starts.items()}
+    with pytest.raises(PipelineError, match=r"no row may start from itself, as in cppo -> "):
+        replace(GAP, rows={**GAP.rows, **rows})
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "said"),
+    [
+        ("pkpo", {"num_iterations": 4}, "num_iterations is 4; the table decides how many"),
+        ("pkpo", {"steps_per_generation": 8}, "steps_per_generation is 8; the table decides"),
+        ("cppo", {"num_strategies": 8}, "num_strategies is 8; it must be k, which is 4"),
+        ("cppo", {"attempts_per_strategy": 0}, "attempts_per_strategy is 0; it must be a whole"),
+    ],
+)
+def test_a_row_cannot_spend_another_budget(name, settings, said):
+    row = replace(GAP.rows[name], settings={**GAP.rows[name].settings, **settings})
+    with pytest.raises(PipelineError, match=rf"rows\.{name}: {said}"):
+        Cells(GAP, RECIPES, RECIPES).training(row, 0, 0)
+
+
+def test_a_training_is_launched_on_as_many_processes_as_the_table_says(tmp_path):
+    table = replace(TABLES["benchmarks"], processes=2)
+    stage = Cells(table, RECIPES, tmp_path).training(table.rows["pkpo"], 0, 0)
+    command = stage.steps[0].command
+    assert command[command.index("--num_processes") + 1] == "2"
+
+
+def test_an_accelerate_file_of_another_number_of_processes_is_refused(tmp_path):
+    path = tmp_path / "two.yaml"
+    path.write_text("num_processes: 2\n")
+    with pytest.raises(PipelineError, match=r"processes is 1, but .* has num_processes 2"):
+        budget_settings(replace(GAP, accelerate=str(path)), GAP.rows["pkpo"], {})
+
+
+def test_rows_are_not_tuned_on_what_is_reported():
+    table = TABLES["benchmarks"]
+    shown = {"label": "valid", **table.benchmarks["codecontests"], "limit": 5}
+    with pytest.raises(PipelineError, match=r"development is .* which is benchmarks\['codecont"):
+        replace(table, development=shown)
+
+
+def test_an_evaluation_is_of_the_files_that_are_read(tmp_path):
+    table = replace(TABLES["benchmarks"], benchmarks={"own": f"apps:test={tmp_path}"})
+    cells = Cells(table, RECIPES, tmp_path / "output")
+    assert tmp_path in cells.evaluation(table.rows["direct"], None).inputs
+
+
 def test_tries_takes_the_first_entries_of_every_grid():
     few = replace(GAP, tries=1)
     assert {len(row.grid) for row in few.rows.values() if row.recipe} == {1}
@@ -213,6 +266,11 @@ def test_quick_changes_what_the_file_says():
     assert (quick.seeds, quick.tries) == (1, 1)
     assert quick.budget.steps < GAP.budget.steps
     assert quick.budget.attempts == GAP.budget.attempts
+
+
+def test_what_is_asked_for_wins_over_quick():
+    quick = read_table(FILES["coordination_gap"], ["budget.steps=2"], quick=True)
+    assert (quick.budget.steps, quick.evaluation["limit"]) == (2, 128)
 
 
 def test_mappings_are_merged_entry_by_entry():
@@ -243,7 +301,14 @@ def test_some_benchmarks_are_chosen_by_their_labels():
         ("rows.pkpo.rate=1", "rows.pkpo has 'rate'; there are name"),
         ("rows=3", "rows is 3; it must map names"),
         ("estimate.speed=3", "estimate has 'speed'; there are device"),
+        ("estimate.plan_tokens=many", "estimate.plan_tokens is 'many'; it must be a number"),
         ("seeds=0", "seeds is 0; it must be a whole number from 1 on"),
+        ("samplers=3", "samplers is 3; it must be a mapping of settings"),
+        ("rows.a/b={method: direct}", "rows has 'a/b'; it must be the name of a folder"),
+        ("evaluation.batchsize=3", "unexpected keyword argument 'batchsize'"),
+        ("evaluation.draws=0", "direct/evaluation: draws is 0; it must be a whole number"),
+        ("evaluation.seeds=1", "evaluation.seeds is 1; the table decides it"),
+        ("judge.learning_rat=many", "judge: cppo-trl judge does not take"),
     ],
 )
 def test_a_setting_that_there_is_not_is_refused(change, said):

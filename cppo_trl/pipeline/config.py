@@ -192,16 +192,21 @@ def read_settings(path: str | Path, changes: Sequence[str] = ()) -> dict[str, An
         raise PipelineError(f"{path}: {_one_line(error)}") from error
     if not isinstance(content, dict):
         raise PipelineError(f"{path}: it must hold settings with values, one a line")
+    return changed(content, changes)
+
+
+def changed(settings: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
+    """Settings changed as for `read_config`; raises `PipelineError`."""
     for change in changes:
         name, is_change, value = change.partition("=")
         path_of = name.split(".")
         if not is_change or not all(path_of):
             raise PipelineError(f"{name!r} is no change; it must be name=value")
         try:
-            content = _changed(content, path_of, yaml.safe_load(value))
+            settings = _changed(settings, path_of, yaml.safe_load(value))
         except yaml.YAMLError as error:
             raise PipelineError(f"{name} is no YAML: {_one_line(error)}") from error
-    return content
+    return settings
 
 
 def _changed(settings: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def run_pipeline(
     console = console or Console()
     output = Path(config.output)
     stages = stages_of(config, recipes)
-    _check_commands(stages)
+    check_commands(stages)
     output.mkdir(parents=True, exist_ok=True)
     lock = FileLock(output / ".lock")
     try:
@@ -97,8 +97,12 @@ def run_stages(
         done[stage.name] = run_stage(stage, told, output, done, console, environment)
 
 
-def _check_commands(stages: Sequence[Stage]) -> None:
-    """Refuses options and settings that their command would refuse too, but hours later."""
+def check_commands(stages: Sequence[Stage]) -> None:
+    """Refuses options and settings that their command would refuse too, but hours later.
+
+    Raises:
+        PipelineError: with the stage, and what its command does not take.
+    """
     for stage in stages:
         for step in stage.steps:
             if step.command[: len(CPPO_TRL)] != CPPO_TRL:

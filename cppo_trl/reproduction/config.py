@@ -9,7 +9,7 @@ from typing import Any
 
 from cppo_trl.methods import METHODS
 from cppo_trl.pipeline import PipelineConfig, PipelineError
-from cppo_trl.pipeline.config import read_settings
+from cppo_trl.pipeline.config import changed, read_settings
 from cppo_trl.roles import PLANNER
 
 # Recipes by what they train: samplers attempt a problem from its statement, tuple recipes plan.
@@ -18,6 +18,11 @@ TUPLES = ("cppo_qwen",)
 PLANNER_SFT = "sft_planner"
 RECIPES = (*SAMPLERS, *TUPLES, PLANNER_SFT)
 GROUPS = ("baseline", "method", "variant")
+_OF_AN_EVALUATION = (
+    *("model", "output", "benchmarks", "methods", "baseline", "k", "seeds"),
+    *("adapters", "planner_adapter", "solver_adapter"),
+)
+_MAPPINGS = ("policy", "samplers", "tuples", "rewarded", "evaluation", "tuning", "limits")
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,19 @@ class Row:
             ):
                 said = "a mapping of settings" if name == "settings" else "a list of such mappings"
                 raise PipelineError(f"rows.{self.name}.{name} is {value!r}; it must be {said}")
+        attempts = self.attempts
+        if attempts is not None and (
+            type(attempts) is not int or attempts < 1 or not self.is_rewarded
+        ):
+            raise PipelineError(
+                f"rows.{self.name}.attempts is {attempts!r}; it must be a whole number from 1 on, "
+                "of a row that is trained by rewards"
+            )
+        if self.recipe is None and (self.settings or self.grid):
+            raise PipelineError(
+                f"rows.{self.name} has {'settings' if self.settings else 'a grid'} of a training, "
+                "but no recipe"
+            )
         if self.start is not None and self.recipe not in TUPLES:
             raise PipelineError(
                 f"rows.{self.name}.start is {self.start!r}; only rows of {', '.join(TUPLES)} start "
@@ -192,13 +210,32 @@ class TableConfig:
                 continue
             if type(value) is not int or value < 1:
                 raise PipelineError(f"{name} is {value!r}; it must be a whole number from 1 on")
+        for name in (*_MAPPINGS, "estimate"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise PipelineError(
+                    f"{name} is {getattr(self, name)!r}; it must be a mapping of settings"
+                )
+        if unnamed := [name for name in self.rows if not _is_folder(name)]:
+            raise PipelineError(f"rows has {unnamed[0]!r}; it must be the name of a folder")
         self._check_rows()
         if self.tries is not None:
             rows = {
                 name: replace(row, grid=row.grid[: self.tries]) for name, row in self.rows.items()
             }
             object.__setattr__(self, "rows", rows)
+        for name in ("evaluation", "tuning"):
+            if taken := sorted(set(getattr(self, name)) & set(_OF_AN_EVALUATION)):
+                raise PipelineError(
+                    f"{name}.{taken[0]} is {getattr(self, name)[taken[0]]!r}; the table decides "
+                    "it, leave it out"
+                )
         self.shared()  # refuses what the stages refuse
+        for label, benchmark in self.benchmarks.items():
+            if _selected(benchmark) == _selected(self.development):
+                raise PipelineError(
+                    f"development is {self.development!r}, which is benchmarks[{label!r}] too: "
+                    "rows are tuned on problems that are not reported, give others"
+                )
 
     def _check_rows(self) -> None:
         if len([row for row in self.rows.values() if row.group == "method"]) != 1:
@@ -220,6 +257,16 @@ class TableConfig:
                     f"rows.{row.name}.start is {row.start!r}; it must be a row that trains a "
                     "planner"
                 )
+        for row in self.rows.values():
+            before = [row.name]
+            while start := self.rows[before[-1]].start:
+                if start in before:
+                    said = " -> ".join([*before, start])
+                    raise PipelineError(
+                        f"rows.{row.name}.start is {row.start!r}; no row may start from itself, as "
+                        f"in {said}"
+                    )
+                before.append(start)
 
     @property
     def method(self) -> Row:
@@ -267,7 +314,7 @@ def read_table(
     Args:
         path: the file.
         changes: "name=value", "rows.cppo.settings.max_plan_length=256" and so on.
-        quick: whether what the file has under `quick` is changed too.
+        quick: whether what the file has under `quick` is changed too; `changes` win over it.
         given: fields that win over the file's.
 
     Raises:
@@ -275,7 +322,10 @@ def read_table(
     """
     content = read_settings(path, changes)
     if quick:
-        content = merged(content, content.get("quick") or {})
+        under = content.get("quick") or {}
+        if not isinstance(under, Mapping):
+            raise PipelineError(f"quick is {under!r}; it must be a mapping of settings")
+        content = changed(merged(content, under), changes)
     content |= {name: value for name, value in given.items() if value is not None}
     known = [item.name for item in fields(TableConfig)]
     if unknown := sorted(str(name) for name in content if name not in known):
@@ -327,6 +377,16 @@ def merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str,
         both = isinstance(own, Mapping) and isinstance(value, Mapping)
         result[name] = merged(own, value) if both else value
     return result
+
+
+def _is_folder(name: Any) -> bool:
+    return isinstance(name, str) and name not in ("", ".", "..") and Path(name).name == name
+
+
+def _selected(asked: str | Mapping[str, Any]) -> dict[str, Any]:
+    """What is asked for, whatever it is called and however much of it."""
+    own = {"name": asked} if isinstance(asked, str) else asked
+    return {name: value for name, value in own.items() if name not in ("label", "limit")}
 
 
 def _made(kind: type, name: str, given: Any) -> Any:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from cppo_trl.methods import METHODS
-from cppo_trl.pipeline import PipelineError
+from cppo_trl.pipeline import PipelineError, Stage
+from cppo_trl.pipeline.run import check_commands
 
 from .cells import Cells
 from .config import PLANNER_SFT, SAMPLERS, Row, TableConfig
@@ -61,6 +62,9 @@ def assumed(config: TableConfig) -> Assumed:
     known = [item.name for item in fields(Assumed)]
     if unknown := sorted(str(name) for name in config.estimate if name not in known):
         raise PipelineError(f"estimate has {unknown[0]!r}; there are {', '.join(known)}")
+    for name, value in config.estimate.items():
+        if name != "device" and (type(value) not in (int, float) or value <= 0):
+            raise PipelineError(f"estimate.{name} is {value!r}; it must be a number above 0")
     return Assumed(**config.estimate)
 
 
@@ -84,16 +88,17 @@ class _Plan:
         if config.planner_row is not None:
             for name in ("gold", "judge"):
                 if isinstance(getattr(config, name), Mapping):
+                    check_commands([self.made.gold() if name == "gold" else self.made.judge(0)])
                     yield Planned(name, None, None, None, None)
         for row in config.rows.values():
             start = output if row.start else None  # any: what it starts from decides no number
             for rate in range(len(row.grid)):
                 yield self._training(row, rate, 0, start)
-                yield self._evaluation(row, self.made.development(row, rate).name, True)
+                yield self._evaluation(row, self.made.development(row, rate), True)
             for seed in range(1, config.seeds if row.recipe else 1):
                 yield self._training(row, 0, seed, start)
-            name = self.made.evaluation(row, 0 if row.recipe else None).name
-            yield self._evaluation(row, name, False)
+            made = self.made.evaluation(row, 0 if row.recipe else None)
+            yield self._evaluation(row, made, False)
 
     def _training(self, row: Row, rate: int, seed: int, start: Path | None) -> Planned:
         stage = self.made.training(row, rate, seed, start)
@@ -116,8 +121,9 @@ class _Plan:
         )
         return Planned(stage.name, attempts, plans, generated, seconds)
 
-    def _evaluation(self, row: Row, name: str, is_development: bool) -> Planned:
-        config, a = self.config, self.assumed
+    def _evaluation(self, row: Row, stage: Stage, is_development: bool) -> Planned:
+        check_commands([stage])
+        config, a, name = self.config, self.assumed, stage.name
         asked = [config.development] if is_development else [*config.benchmarks.values()]
         own = {**config.evaluation, **(config.tuning if is_development else {})}
         counts = [_count(one, own.get("limit")) for one in asked]
