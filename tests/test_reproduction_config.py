@@ -175,6 +175,12 @@ def test_what_the_table_decides_cannot_be_set_by_a_row():
         ({"method": "direct", "group": "best"}, "rows.x.group is 'best'"),
         ({"method": "direct", "settings": [1]}, "rows.x.settings is .1.; it must be a mapping"),
         ({"method": "planner", "recipe": "sft_planner", "start": "y"}, "only rows of cppo_qwen"),
+        ({"method": "trained-direct", "recipe": "upskill"}, "is evaluated by trained-latent"),
+        ({"method": "planner", "recipe": "pkpo"}, "'pkpo' trains is evaluated by trained-direct"),
+        (
+            {"method": "cppo", "recipe": "cppo_qwen", "grid": [{"hub_token": "x"}]},
+            "rows.x.hub_token is a secret",
+        ),
         ({"method": "direct", "grid": [{"learning_rate": 1}]}, "a grid of a training, but no rec"),
         ({"method": "trained-direct", "recipe": "grpo", "attempts": 0}, "rows.x.attempts is 0"),
         ({"method": "direct", "attempts": 8}, "attempts is 8; .* of a row that is trained by rew"),
@@ -240,6 +246,18 @@ def test_an_accelerate_file_of_another_number_of_processes_is_refused(tmp_path):
     path.write_text("num_processes: 2\n")
     with pytest.raises(PipelineError, match=r"processes is 1, but .* has num_processes 2"):
         budget_settings(replace(GAP, accelerate=str(path)), GAP.rows["pkpo"], {})
+
+
+def test_an_accelerate_file_that_is_not_there_is_refused_at_once():
+    with pytest.raises(
+        PipelineError, match=r"accelerate is 'nothing\.yaml'; there is no such file"
+    ):
+        planned_cells(replace(GAP, accelerate="nothing.yaml"), RECIPES)
+
+
+def test_a_judge_needs_the_planner_on_whose_plans_it_is_trained():
+    with pytest.raises(PipelineError, match=r"judge is .* of a row of sft_planner, and there is n"):
+        with_rows(replace(GAP, rows={**GAP.rows, "cppo": replace(GAP.method, start=None)}), [])
 
 
 def test_rows_are_not_tuned_on_what_is_reported():

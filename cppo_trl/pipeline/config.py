@@ -119,12 +119,8 @@ class PipelineConfig:
     def _check_secrets(self) -> None:
         for owner in ("teacher", "policy", *STAGES):
             settings = getattr(self, owner)
-            for name in _SECRETS if isinstance(settings, Mapping) else ():
-                if name in settings:
-                    raise PipelineError(
-                        f"{owner}.{name} is a secret, and settings are kept in files; give it in "
-                        "the environment, as HF_TOKEN or OPENAI_API_KEY"
-                    )
+            if isinstance(settings, Mapping):
+                refuse_secrets(owner, settings)
         url = self.teacher.get("base_url") if isinstance(self.teacher, Mapping) else None
         if isinstance(url, str) and ("@" in urlsplit(url).netloc or urlsplit(url).query):
             raise PipelineError(
@@ -193,6 +189,16 @@ def read_settings(path: str | Path, changes: Sequence[str] = ()) -> dict[str, An
     if not isinstance(content, dict):
         raise PipelineError(f"{path}: it must hold settings with values, one a line")
     return changed(content, changes)
+
+
+def refuse_secrets(owner: str, settings: Mapping[str, Any]) -> None:
+    """Raises `PipelineError` where settings, which are kept in files, hold a password."""
+    for name in _SECRETS:
+        if name in settings:
+            raise PipelineError(
+                f"{owner}.{name} is a secret, and settings are kept in files; give it in the "
+                "environment, as HF_TOKEN or OPENAI_API_KEY"
+            )
 
 
 def changed(settings: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:

@@ -82,9 +82,11 @@ def budget_settings(config: TableConfig, row: Row, settings: dict[str, Any]) -> 
 
 def _refuse_other_processes(config: TableConfig) -> None:
     """Refuses an `accelerate` file that says another number of processes than the table."""
-    path = Path(config.accelerate or "")
+    if config.accelerate is None:
+        return  # `accelerate launch` is told the table's number
+    path = Path(config.accelerate)
     if not path.is_file():
-        return  # then `accelerate launch` refuses it, or is told the table's number
+        raise PipelineError(f"accelerate is {config.accelerate!r}; there is no such file")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

@@ -9,7 +9,7 @@ from typing import Any
 
 from cppo_trl.methods import METHODS
 from cppo_trl.pipeline import PipelineConfig, PipelineError
-from cppo_trl.pipeline.config import changed, read_settings
+from cppo_trl.pipeline.config import changed, read_settings, refuse_secrets
 from cppo_trl.roles import PLANNER
 
 # Recipes by what they train: samplers attempt a problem from its statement, tuple recipes plan.
@@ -17,6 +17,13 @@ SAMPLERS = ("grpo", "pkpo", "pass_at_k", "upskill")
 TUPLES = ("cppo_qwen",)
 PLANNER_SFT = "sft_planner"
 RECIPES = (*SAMPLERS, *TUPLES, PLANNER_SFT)
+# Recipe -> the methods that ask as it trains.
+_PLANNING = tuple(name for name, method in METHODS.items() if method.is_tuple and method.trained)
+_EVALUATED_BY = {
+    **dict.fromkeys(SAMPLERS, ("trained-direct",)),
+    "upskill": ("trained-latent",),
+    **dict.fromkeys((*TUPLES, PLANNER_SFT), _PLANNING),
+}
 GROUPS = ("baseline", "method", "variant")
 _OF_AN_EVALUATION = (
     *("model", "output", "benchmarks", "methods", "baseline", "k", "seeds"),
@@ -98,6 +105,11 @@ class Row:
                 f"rows.{self.name}.recipe is {self.recipe!r}, but its method {self.method!r} "
                 f"{needs}"
             )
+        if self.recipe is not None and self.method not in _EVALUATED_BY[self.recipe]:
+            raise PipelineError(
+                f"rows.{self.name}.method is {self.method!r}; what the recipe {self.recipe!r} "
+                f"trains is evaluated by {' or '.join(_EVALUATED_BY[self.recipe])}"
+            )
         for name in ("settings", "grid"):
             value = getattr(self, name)
             kinds = Mapping if name == "settings" else (list, tuple)
@@ -119,6 +131,8 @@ class Row:
                 f"rows.{self.name} has {'settings' if self.settings else 'a grid'} of a training, "
                 "but no recipe"
             )
+        for one in (self.settings, *self.grid):
+            refuse_secrets(f"rows.{self.name}", one)
         if self.start is not None and self.recipe not in TUPLES:
             raise PipelineError(
                 f"rows.{self.name}.start is {self.start!r}; only rows of {', '.join(TUPLES)} start "
@@ -215,6 +229,7 @@ class TableConfig:
                 raise PipelineError(
                     f"{name} is {getattr(self, name)!r}; it must be a mapping of settings"
                 )
+            refuse_secrets(name, getattr(self, name))
         if unnamed := [name for name in self.rows if not _is_folder(name)]:
             raise PipelineError(f"rows has {unnamed[0]!r}; it must be the name of a folder")
         self._check_rows()
@@ -230,6 +245,15 @@ class TableConfig:
                     "it, leave it out"
                 )
         self.shared()  # refuses what the stages refuse
+        if (
+            isinstance(self.judge, Mapping)
+            and self.planner_row is None
+            and any(row.recipe in TUPLES for row in self.rows.values())
+        ):
+            raise PipelineError(
+                f"judge is {self.judge!r}, trained on the plans of a row of {PLANNER_SFT}, and "
+                "there is none; give such a row, the path of a judge, or null"
+            )
         for label, benchmark in self.benchmarks.items():
             if _selected(benchmark) == _selected(self.development):
                 raise PipelineError(

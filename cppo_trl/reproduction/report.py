@@ -80,8 +80,7 @@ def write_table(config: TableConfig, output: Path, chosen: Mapping[str, int | No
             seeds=config.seeds,
             method=config.method.name,
             tables="\n\n".join(
-                f"## {name}, {results.problems[name]} problems\n\n"
-                + markdown_table(config, results, name)
+                f"## {name}, {_counted(results, name)}\n\n{markdown_table(config, results, name)}"
                 for name in config.benchmarks
             ),
             tuning=_tuning(config, results),
@@ -170,6 +169,12 @@ def draw(config: TableConfig, results: Results) -> Figure:
         axes.tick_params(labelsize=8)
         axes.margins(x=0.12)
     return figure
+
+
+def _counted(results: Results, benchmark: str) -> str:
+    """How many problems the numbers are of, and how many they should be of."""
+    said, left_out = f"{results.problems[benchmark]} problems", results.left_out[benchmark]
+    return f"{said} ({left_out} more left out, without a verdict)" if left_out else said
 
 
 def _scored(row: Row, summary: Summary) -> list[str]:

@@ -46,6 +46,7 @@ class Results:
         summaries: benchmark -> row -> what it scored; `against` is its pass@K less that of the
             method's row, with p-values adjusted for all cells of the table (Holm).
         problems: benchmark -> how many problems the numbers are of.
+        left_out: benchmark -> how many more there are, without a verdict in some row.
         trained: row -> what its trainings took, where there were some.
         strongest: benchmark -> the baseline with the highest pass@K.
         leads: benchmark -> pass@K of the method's row less that of the strongest baseline, the
@@ -54,6 +55,7 @@ class Results:
 
     summaries: Mapping[str, Mapping[str, Summary]]
     problems: Mapping[str, int]
+    left_out: Mapping[str, int]
     trained: Mapping[str, Trained]
     strongest: Mapping[str, str]
     leads: Mapping[str, Comparison]
@@ -70,13 +72,14 @@ def read_results(config: TableConfig, cells: Cells, chosen: Mapping[str, int | N
     directories = {
         name: EvaluationDirectory(cells.results(row)) for name, row in config.rows.items()
     }
-    known, problems = {}, {}
+    known, problems, left_out = {}, {}, {}
     for benchmark in config.benchmarks:
         records = {
             name: directories[name].read_records(benchmark, row.method)
             for name, row in config.rows.items()
         }
-        known[benchmark], _ = without_unknown(records)
+        known[benchmark], unknown = without_unknown(records)
+        left_out[benchmark] = len(unknown)
         problems[benchmark] = len({r.problem_id for r in known[benchmark][config.method.name]})
     ks = sorted({1, config.k})
     summaries = {
@@ -103,7 +106,7 @@ def read_results(config: TableConfig, cells: Cells, chosen: Mapping[str, int | N
         for name, row in config.rows.items()
         if row.recipe
     }
-    return Results(summaries, problems, trained, strongest, leads)
+    return Results(summaries, problems, left_out, trained, strongest, leads)
 
 
 def _trained(config: TableConfig, cells: Cells, row: Row, chosen: int) -> Trained:
