@@ -16,8 +16,13 @@ from .config import PipelineConfig, PipelineError
 PROBLEMS = "problems.jsonl"  # of the run: what all its stages read
 
 
-def prepare_problems(config: PipelineConfig, output: Path, console: Console) -> None:
+def prepare_problems(
+    config: PipelineConfig, output: Path, console: Console
+) -> list[Sequence[Problem]]:
     """Writes the training problems into the run, where all stages read them.
+
+    Returns:
+        The problems of each entry of `held_out`, in their order.
 
     Raises:
         DataError, ProblemError, BenchmarkError: problems cannot be used, or overlap those that are
@@ -37,6 +42,7 @@ def prepare_problems(config: PipelineConfig, output: Path, console: Console) -> 
     written = path.with_suffix(".new")
     write_problems(problems, written)
     written.replace(path)
+    return [held_out[str(source)] for source in config.held_out]
 
 
 def _without_overlap(

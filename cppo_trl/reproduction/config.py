@@ -176,7 +176,7 @@ class TableConfig:
         teacher, gold, judge: as for `PipelineConfig`.
         limits: name -> a pass@K that is drawn beside the rows.
         accelerate, drop_overlap, allow_rejected_judge: as for `PipelineConfig`.
-        estimate: what `--dry-run` assumes; fields of `estimate.Assumed`.
+        estimate: what `--dry-run` assumes; fields of `plan.Assumed`.
         quick: fields that `--quick` changes; mappings are merged.
         command: what the report says it was made by.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,10 +14,12 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from tqdm.auto import tqdm
 
+from cppo_trl.benchmarks import find_overlap
 from cppo_trl.pipeline import PipelineError, Stage
 from cppo_trl.pipeline.problems import prepare_problems
 from cppo_trl.pipeline.process import end_commands
 from cppo_trl.pipeline.run_stage import run_stage
+from cppo_trl.problems import Problem
 
 from .cells import Cells
 from .config import TUPLES, Row, TableConfig
@@ -76,7 +78,7 @@ def reproduce(
     except Timeout:
         raise PipelineError(f"output is {config.output!r}; another table is made there") from None
     try:
-        prepare_problems(config.shared(), output, console)
+        _say_overlap(config, prepare_problems(config.shared(), output, console), console)
         work = _Work(config, recipes, output, console, environment, jobs, len(planned))
         chosen = work.run()
         report = write_table(config, output, chosen)
@@ -84,6 +86,21 @@ def reproduce(
         lock.release()
     console.print(f"Report: {report}")
     return report
+
+
+def _say_overlap(
+    config: TableConfig, held_out: Sequence[Sequence[Problem]], console: Console
+) -> None:
+    """Says so where rows are tuned on problems that they are compared on; `held_out` are those of
+    the development and of each benchmark.
+    """
+    development, *reported = held_out
+    for label, problems in zip(config.benchmarks, reported, strict=True):
+        if count := len({pair.train_id for pair in find_overlap(development, problems)}):
+            console.print(
+                f"{count} of the {len(development)} development problems are among those of "
+                f"{label}, on which the rows are compared too"
+            )
 
 
 class _Work:
