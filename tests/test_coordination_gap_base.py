@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import random
 
 import pytest
@@ -14,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from cppo_trl.benchmarks.coordination_gap import (
     LAYOUTS,
     RULES,
+    base,
     belongs,
     make_problems,
     rule_of,
@@ -172,3 +175,12 @@ def test_training_depends_on_its_seed_only(tmp_path):
 def test_impossible_settings_are_refused_by_name(field, value):
     with pytest.raises(ValueError, match=f"{field} is {value}"):
         dataclasses.replace(BaseSettings(), **{field: value})
+
+
+def test_a_base_without_latent_numbers_is_found_by_what_it_was_before_there_were_any():
+    settings = BaseSettings()
+    taught = dataclasses.asdict(settings)
+    del taught["latents"]
+    parts = [taught, base._RECIPE_VERSION, base._TOKEN_PATTERN, base._vocabulary(), base.READINGS]
+    assert settings.digest() == hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    assert BaseSettings(latents=4).digest() != settings.digest()

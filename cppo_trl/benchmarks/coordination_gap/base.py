@@ -104,8 +104,11 @@ class BaseSettings:
 
     def digest(self) -> str:
         """A fingerprint of the settings and of everything that the model is taught."""
+        settings = asdict(self)
+        if not self.latents:  # a base without that task is what it was before there was one
+            del settings["latents"]
         taught = [
-            asdict(self),
+            settings,
             _RECIPE_VERSION,
             _TOKEN_PATTERN,
             _vocabulary(),
