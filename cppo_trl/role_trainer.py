@@ -18,6 +18,7 @@ from trl import GRPOTrainer
 from trl.models.utils import disable_gradient_checkpointing
 
 from .batches import Row, collate
+from .config_checks import refuse_cut_evaluation
 from .cppo_config import CPPOConfig
 from .guards.callbacks import StillWeightsCallback
 from .role_checkpoints import RoleCheckpoints
@@ -160,7 +161,7 @@ class RoleTrainer(RoleCheckpoints, GRPOTrainer):
 
         Every evaluation draws from the same seed, which takes noise out of their comparison.
         """
-        self.args.refuse_cut_evaluation(self.args.world_size)
+        refuse_cut_evaluation(self.args, self.args.world_size)
         self._eval_set = metric_key_prefix.removeprefix("eval").removeprefix("_")
         with torch.random.fork_rng():
             torch.manual_seed(self.args.seed + self.accelerator.process_index)

@@ -44,8 +44,8 @@ from cppo_trl.errors import first_line
 from cppo_trl.pipeline import PipelineError, StageFailed
 from cppo_trl.problems import ProblemError, read_problems, write_problems
 from cppo_trl.reproduction import Planned, TableConfig, planned_cells, read_table, reproduce
-from cppo_trl.reproduction.config import with_benchmarks, with_rows
 from cppo_trl.reproduction.plan import assumed
+from cppo_trl.reproduction.read import with_benchmarks, with_rows
 from cppo_trl.training_data import DataError
 
 RECIPES = Path(os.path.relpath(Path(__file__).parent))

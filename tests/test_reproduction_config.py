@@ -16,7 +16,8 @@ from cppo_trl.pipeline import PipelineError
 from cppo_trl.reproduction import Budget, Row, planned_cells, read_table
 from cppo_trl.reproduction.budget import budget_settings
 from cppo_trl.reproduction.cells import Cells
-from cppo_trl.reproduction.config import SAMPLERS, merged, with_benchmarks, with_rows
+from cppo_trl.reproduction.read import merged, with_benchmarks, with_rows
+from cppo_trl.reproduction.rows import SAMPLERS
 
 FILES = {path.stem: path for path in sorted((RECIPES / "configs" / "table").glob("*.yaml"))}
 TABLES = {name: read_table(path) for name, path in FILES.items()}

@@ -18,7 +18,7 @@ from cppo_trl.evaluation.directory import EvaluationDirectory
 from cppo_trl.evaluation.summary import pass_at_k_scores
 from cppo_trl.pipeline.record import read_record
 from cppo_trl.reproduction import planned_cells, read_table
-from cppo_trl.reproduction.config import with_rows
+from cppo_trl.reproduction.read import with_rows
 from cppo_trl.reproduction.tuning import development_score
 
 ROWS = ("direct", "pkpo", "cppo")

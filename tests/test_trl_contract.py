@@ -24,7 +24,8 @@ from trl.trainer import utils
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from cppo_trl.batches import Row, collate
-from cppo_trl.cppo_config import _UNSUPPORTED, CPPOConfig
+from cppo_trl.config_checks import UNSUPPORTED
+from cppo_trl.cppo_config import CPPOConfig
 from tiny_models import make_tokenizer
 
 SIGNATURES = [
@@ -345,7 +346,7 @@ def test_the_file_of_the_training_arguments_has_its_name():
 
 def test_every_field_that_cppo_refuses_still_exists():
     config = GRPOConfig("unused", use_cpu=True, report_to="none")
-    assert [name for name, *_ in _UNSUPPORTED if not hasattr(config, name)] == []
+    assert [name for name, *_ in UNSUPPORTED if not hasattr(config, name)] == []
 
 
 ATTRIBUTES = [

@@ -7,7 +7,8 @@ from typing import Any
 
 from trl import SFTConfig
 
-from cppo_trl.cppo_config import CPPOConfig, refuse_out_of_range
+from cppo_trl.config_checks import refuse_out_of_range
+from cppo_trl.cppo_config import CPPOConfig
 from cppo_trl.generation import Sampling
 from cppo_trl.prompts import DEFAULT_PLAN, DEFAULT_SOLVE, Prompts
 from cppo_trl.roles import PLANNER, SOLVER

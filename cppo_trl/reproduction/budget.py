@@ -10,7 +10,8 @@ import yaml
 from cppo_trl.errors import first_line
 from cppo_trl.pipeline import PipelineError
 
-from .config import SAMPLERS, TUPLES, Row, TableConfig
+from .config import TableConfig
+from .rows import SAMPLERS, TUPLES, Row
 
 # With these a trainer makes or uses another number of attempts than the budget says.
 _OF_A_STEP = ("generation_batch_size", "steps_per_generation", "num_iterations")

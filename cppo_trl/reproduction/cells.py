@@ -17,7 +17,8 @@ from cppo_trl.pipeline.stages import GOLD, files_of
 from cppo_trl.roles import PLANNER
 
 from .budget import budget_settings
-from .config import PLANNER_SFT, SAMPLERS, Row, TableConfig
+from .config import TableConfig
+from .rows import PLANNER_SFT, SAMPLERS, Row
 
 _LOADED = ("dtype", "load_in_4bit", "attn_implementation")  # how evaluations load the base
 

@@ -12,7 +12,8 @@ from cppo_trl.pipeline import PipelineError, Stage
 from cppo_trl.pipeline.run import check_commands
 
 from .cells import Cells
-from .config import PLANNER_SFT, SAMPLERS, Row, TableConfig
+from .config import TableConfig
+from .rows import PLANNER_SFT, SAMPLERS, Row
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from cppo_trl.evaluation.report.style import INK, METHOD_COLOURS, save_png
 from cppo_trl.evaluation.summary import LEVEL, Score, Summary
 
 from .cells import Cells
-from .config import GROUPS, Row, TableConfig
+from .config import TableConfig
 from .results import Results, Trained, read_results
+from .rows import GROUPS, Row
 
 _REPORT = """\
 # {title}

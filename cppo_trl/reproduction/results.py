@@ -14,7 +14,8 @@ from cppo_trl.evaluation.summary import Summary, pass_at_k_scores, summarise, wi
 from cppo_trl.pipeline.record import read_record
 
 from .cells import Cells
-from .config import Row, TableConfig
+from .config import TableConfig
+from .rows import Row
 from .tuning import TUNING_FILE
 
 

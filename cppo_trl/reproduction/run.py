@@ -22,9 +22,10 @@ from cppo_trl.pipeline.run_stage import run_stage
 from cppo_trl.problems import Problem
 
 from .cells import Cells
-from .config import TUPLES, Row, TableConfig
+from .config import TableConfig
 from .plan import planned_cells
 from .report import write_table
+from .rows import TUPLES, Row
 from .tuning import choose, development_score
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from cppo_trl.evaluation.directory import EvaluationDirectory
 from cppo_trl.evaluation.summary import pass_at_k_scores, without_unknown
 
-from .config import Row
+from .rows import Row
 
 TUNING_FILE = "tuning.json"
 
