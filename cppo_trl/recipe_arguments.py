@@ -1,8 +1,13 @@
-"""What the recipes share: which problems to train on, and how programs are checked."""
+"""What the recipes share: which problems to train on, how programs are checked, reading of both."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trl import TrlParser
 
 from .errors import first_line
 from .problems import Problem, ProblemError
@@ -90,3 +95,23 @@ class VerifierArguments:
             memory_limit=self.memory_limit,
             compare=self.compare,
         )
+
+
+def parse_recipe(argv: Sequence[str], arguments: Sequence[type], default: Path) -> tuple[Any, ...]:
+    """Reads a recipe's command line and the YAML file that it names, or the default one.
+
+    Args:
+        argv: of the command line.
+        arguments: dataclasses whose fields are the options.
+        default: the file.
+
+    Returns:
+        One of each dataclass.
+
+    Raises:
+        ValueError: an option or a setting that there is not, or a value that is not allowed.
+    """
+    if "--config" not in argv:
+        argv = [*argv, "--config", str(default)]
+    parser = TrlParser(tuple(arguments), allow_abbrev=False)
+    return parser.parse_args_and_config(list(argv))

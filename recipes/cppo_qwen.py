@@ -16,13 +16,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
+from trl import ModelConfig, get_peft_config, get_quantization_config
 
 from cppo_trl import CodeVerifier, CPPOConfig, CPPOTrainer, Problem, RuleJudge
 from cppo_trl.audit import audit_policy, markdown, write_audit
 from cppo_trl.judges import EndpointJudge, Judge, JudgeChain
 from cppo_trl.judges.saved import AdapterJudge, RejectedJudge, load_judge
-from cppo_trl.recipe_arguments import ProblemArguments, VerifierArguments
+from cppo_trl.recipe_arguments import ProblemArguments, VerifierArguments, parse_recipe
 from cppo_trl.role_model import model_init_kwargs
 
 DEFAULT_CONFIG = Path(__file__).parent / "configs" / "qwen3.5-4b-base" / "cppo.yaml"
@@ -172,13 +172,7 @@ def stop_on_no_go(
         )
 
 
-def parse_arguments(argv: Sequence[str]) -> tuple[RecipeArguments, CPPOConfig, ModelConfig]:
-    """Reads the command line and the YAML file that it names; refuses what neither may hold."""
-    if "--config" not in argv:
-        argv = [*argv, "--config", str(DEFAULT_CONFIG)]
-    parser = TrlParser((RecipeArguments, CPPOConfig, ModelConfig), allow_abbrev=False)
-    return parser.parse_args_and_config(list(argv))
-
+ARGUMENTS = (RecipeArguments, CPPOConfig, ModelConfig)
 
 if __name__ == "__main__":
-    main(*parse_arguments(sys.argv[1:]))
+    main(*parse_recipe(sys.argv[1:], ARGUMENTS, DEFAULT_CONFIG))

@@ -13,11 +13,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOConfig, GRPOTrainer, ModelConfig
 
-from cppo_trl.baselines.recipe import parse_arguments, train
+from cppo_trl.baselines.recipe import BaselineArguments, train
+from cppo_trl.recipe_arguments import parse_recipe
 
+ARGUMENTS = (BaselineArguments, GRPOConfig, ModelConfig)
 DEFAULT_CONFIG = Path(__file__).parent / "configs" / "qwen3.5-4b-base" / "grpo.yaml"
 
 if __name__ == "__main__":
-    train(GRPOTrainer, *parse_arguments(sys.argv[1:], GRPOConfig, DEFAULT_CONFIG))
+    train(GRPOTrainer, *parse_recipe(sys.argv[1:], ARGUMENTS, DEFAULT_CONFIG))

@@ -13,10 +13,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from cppo_trl import PassAtKConfig, PassAtKTrainer
-from cppo_trl.baselines.recipe import parse_arguments, train
+from trl import ModelConfig
 
+from cppo_trl import PassAtKConfig, PassAtKTrainer
+from cppo_trl.baselines.recipe import BaselineArguments, train
+from cppo_trl.recipe_arguments import parse_recipe
+
+ARGUMENTS = (BaselineArguments, PassAtKConfig, ModelConfig)
 DEFAULT_CONFIG = Path(__file__).parent / "configs" / "qwen3.5-4b-base" / "pass_at_k.yaml"
 
 if __name__ == "__main__":
-    train(PassAtKTrainer, *parse_arguments(sys.argv[1:], PassAtKConfig, DEFAULT_CONFIG))
+    train(PassAtKTrainer, *parse_recipe(sys.argv[1:], ARGUMENTS, DEFAULT_CONFIG))

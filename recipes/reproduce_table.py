@@ -42,6 +42,7 @@ from cppo_trl.benchmarks.coordination_gap.prepare import prepare_base, prepare_p
 from cppo_trl.benchmarks.coordination_gap.teacher import teacher
 from cppo_trl.errors import first_line
 from cppo_trl.pipeline import PipelineError, StageFailed
+from cppo_trl.pipeline.lock import locked
 from cppo_trl.problems import ProblemError, read_problems, write_problems
 from cppo_trl.reproduction import Planned, TableConfig, planned_cells, read_table, reproduce
 from cppo_trl.reproduction.plan import assumed
@@ -58,12 +59,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = parse_arguments(argv)
         config = read_config(args, sys.argv[1:] if argv is None else argv)
+        planned = planned_cells(config, RECIPES)  # refuses now what a cell would refuse later
         if args.dry_run:
-            show_plan(config, planned_cells(config, RECIPES))
+            show_plan(config, planned)
             return 0
         if args.benchmark == [GAP]:
-            return on_the_gap(config, args)
-        reproduce(config, RECIPES, console, jobs=args.jobs)
+            with locked(Path(config.output), "table"):
+                on_the_gap(config, args)
+        else:
+            reproduce(config, RECIPES, console, jobs=args.jobs)
     except (PipelineError, DataError, ProblemError, BenchmarkError, OSError) as error:
         print(f"reproduce_table: {first_line(error)}", file=sys.stderr)
         return 2
@@ -148,11 +152,10 @@ def with_gap(config: TableConfig) -> TableConfig:
     )
 
 
-def on_the_gap(config: TableConfig, args: argparse.Namespace) -> int:
+def on_the_gap(config: TableConfig, args: argparse.Namespace) -> None:
     """Makes problems and base, and the table with a stand-in for the teacher."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     output = Path(config.output)
-    output.mkdir(parents=True, exist_ok=True)
     console.rule("Problems and a tiny base")
     paths = prepare_problems(output, args.num_problems, console)
     for split, path in paths.items():
@@ -163,7 +166,6 @@ def on_the_gap(config: TableConfig, args: argparse.Namespace) -> int:
     console.rule("The table")
     with teacher() as url:
         reproduce(config, RECIPES, console, {"OPENAI_BASE_URL": url}, args.jobs)
-    return 0
 
 
 def show_plan(config: TableConfig, planned: Sequence[Planned]) -> None:

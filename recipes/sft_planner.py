@@ -13,16 +13,16 @@ planner and an untrained solver, from which `recipes/cppo_qwen.py` goes on with 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
+from trl import ModelConfig, get_peft_config, get_quantization_config
 
 from cppo_trl import PlannerSFTConfig, PlannerSFTTrainer
 from cppo_trl.errors import first_line
 from cppo_trl.judges import StrategyTuple
 from cppo_trl.problems import Problem, ProblemError
+from cppo_trl.recipe_arguments import parse_recipe
 from cppo_trl.role_model import model_init_kwargs
 from cppo_trl.training_data import DataError, load_problems, refuse_overlap
 from cppo_trl.tuples import PlanError, read_plans
@@ -100,13 +100,7 @@ def read_gold(path: str, problems: dict[str, Problem]) -> list[StrategyTuple]:
     return [StrategyTuple(problems[plan.problem_id], plan.strategies) for plan in plans]
 
 
-def parse_arguments(argv: Sequence[str]) -> tuple[RecipeArguments, PlannerSFTConfig, ModelConfig]:
-    """Reads the command line and the YAML file that it names; refuses what neither may hold."""
-    if "--config" not in argv:
-        argv = [*argv, "--config", str(DEFAULT_CONFIG)]
-    parser = TrlParser((RecipeArguments, PlannerSFTConfig, ModelConfig), allow_abbrev=False)
-    return parser.parse_args_and_config(list(argv))
-
+ARGUMENTS = (RecipeArguments, PlannerSFTConfig, ModelConfig)
 
 if __name__ == "__main__":
-    main(*parse_arguments(sys.argv[1:]))
+    main(*parse_recipe(sys.argv[1:], ARGUMENTS, DEFAULT_CONFIG))

@@ -9,6 +9,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
+
+from cppo_trl.recipe_arguments import parse_recipe
 
 REPO = Path(__file__).resolve().parent.parent
 RECIPES = REPO / "recipes"
@@ -22,6 +25,11 @@ def load_recipe(name: str) -> ModuleType:
     sys.modules[name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
+
+
+def parse(recipe: ModuleType, argv: Sequence[str]) -> tuple[Any, ...]:
+    """The arguments of a training's recipe, as its script reads them."""
+    return parse_recipe(argv, recipe.ARGUMENTS, recipe.DEFAULT_CONFIG)
 
 
 def run_command(command: Sequence[str], cwd: Path) -> subprocess.CompletedProcess[str]:

@@ -12,12 +12,12 @@ from bitsandbytes.nn import Linear4bit
 from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
-from trl import GRPOConfig, ModelConfig
+from trl import ModelConfig
 
-from checkout import ACCELERATE, RECIPES, load_recipe, run_command
-from cppo_trl import PassAtKConfig, PKPOConfig, UpSkillConfig, load_policy
+from checkout import ACCELERATE, RECIPES, load_recipe, parse, run_command
+from cppo_trl import load_policy
 from cppo_trl.baselines import recipe as baseline_recipe
-from cppo_trl.baselines.recipe import BaselineArguments, parse_arguments
+from cppo_trl.baselines.recipe import BaselineArguments
 from cppo_trl.benchmarks.coordination_gap import make_problems
 from cppo_trl.benchmarks.coordination_gap.base import (
     CHAT_TEMPLATE,
@@ -34,12 +34,7 @@ from cppo_trl.roles import SOLVER
 from small_baselines import PROBLEMS
 from tiny_adapters import save_policy
 
-CONFIGS = {
-    "grpo": GRPOConfig,
-    "pkpo": PKPOConfig,
-    "pass_at_k": PassAtKConfig,
-    "upskill": UpSkillConfig,
-}
+BASELINES = ("grpo", "pkpo", "pass_at_k", "upskill")
 ON_CPU = ["--use_cpu", "true", "--bf16", "false", "--dtype", "float32"]
 SMALL = [
     *("--num_generations", "4", "--per_device_train_batch_size", "8", "--max_steps", "1"),
@@ -78,7 +73,7 @@ def gap(tmp_path_factory):
 def trained(gap, tmp_path_factory):
     """The folder that each recipe leaves, after a step with its settings for the gap."""
     output = tmp_path_factory.mktemp("trained")
-    for name in CONFIGS:
+    for name in BASELINES:
         run_recipe(
             *(name, "--config", gap_config(name), "--output_dir", output / name, *SMALL),
             *("--model_name_or_path", gap / "base", "--problems", gap / "train.jsonl"),
@@ -87,7 +82,7 @@ def trained(gap, tmp_path_factory):
     return output
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", BASELINES)
 def test_a_recipe_leaves_a_plain_adapter(name, trained, gap):
     folder = trained / name
     state = json.loads((folder / "trainer_state.json").read_text())
@@ -100,7 +95,7 @@ def test_a_recipe_leaves_a_plain_adapter(name, trained, gap):
     PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(gap / "base"), folder)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", BASELINES)
 def test_an_evaluation_asks_as_the_training_did(name, trained):
     for folder in (trained / name, trained / name / "checkpoint-1"):
         method = "trained-latent" if name == "upskill" else "trained-direct"
@@ -211,10 +206,10 @@ def test_the_default_settings_train_a_4_bit_hybrid_in_fp32(qwen3_5_dir, tmp_path
     assert (trainer.beta, trainer.model.peft_config["default"].r) == (0.01, 32)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", BASELINES)
 def test_every_setting_of_a_recipe_is_known_and_the_budget_is_that_of_cppo(name):
     given = ["--problems", "p.jsonl", *ON_CPU]
-    _, args, model = parse_arguments(given, CONFIGS[name], default_config(name))
+    _, args, model = parse(load_recipe(name), given)
     assert model.model_name_or_path == "Qwen/Qwen3.5-4B-Base"
     assert (model.load_in_4bit, model.lora_r, model.lora_alpha) == (True, 32, 64)
     assert args.num_generations == 32  # 8 tuples of 4
@@ -223,7 +218,7 @@ def test_every_setting_of_a_recipe_is_known_and_the_budget_is_that_of_cppo(name)
     assert args.mask_truncated_completions
     assert not args.use_bias_correction_kl
     gap = ["--config", str(gap_config(name))]
-    recipe, args, _ = parse_arguments(gap, CONFIGS[name], default_config(name))
+    recipe, args, _ = parse(load_recipe(name), gap)
     assert (args.generation_batch_size, args.num_generations) == (384, 8)
     assert (args.loss_type, args.mask_truncated_completions) == ("grpo", True)
     assert recipe.template == (None if name == "upskill" else DIRECT_TEMPLATE)
@@ -232,7 +227,7 @@ def test_every_setting_of_a_recipe_is_known_and_the_budget_is_that_of_cppo(name)
 def test_an_unknown_option_is_refused_by_name():
     given = ["--problems", "p.jsonl", *ON_CPU, "--pass_kk", "3"]
     with pytest.raises(ValueError, match="pass_kk"):
-        parse_arguments(given, PKPOConfig, default_config("pkpo"))
+        parse(load_recipe("pkpo"), given)
 
 
 @pytest.mark.parametrize(

@@ -342,6 +342,11 @@ def test_two_pipelines_do_not_run_into_one_directory(config, tmp_path):
         ({"gold": {"limits": 3}}, "gold: cppo-trl gold does not take"),
         ({"judge": {"epochs": "many"}}, "judge: cppo-trl judge does not take"),
         ({"audit": {"limit": "all"}}, "audit: cppo-trl audit does not take"),
+        (
+            {"cppo": {"learning_rat": 1e-5}},
+            "cppo: cppo_qwen.py has no .*; did you mean learning_rate",
+        ),
+        ({"sft": {"beta": 0.1}}, "sft: sft_planner.py has no setting 'beta'"),
         ({"evaluation": {"method": ["direct"]}}, "unexpected keyword argument 'method'"),
         ({"evaluation": {"methods": ["cpo"]}}, "methods has 'cpo'; there are direct"),
         ({"evaluation": {"batch_size": 0}}, "batch_size is 0; it must be a whole number"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from checkout import RECIPES, load_recipe
+from checkout import RECIPES, load_recipe, parse
 from cppo_trl.benchmarks.coordination_gap.ablation import ARMS, arm_config
 from cppo_trl.commands.options import command_parser
 from cppo_trl.evaluation.config import EvaluationConfig
@@ -284,7 +284,7 @@ def test_every_configuration_of_a_training_is_one_that_its_recipe_takes(name, tm
         path.parent.mkdir(parents=True)
         path.write_text(yaml.safe_dump(written(stage)))
         recipe = load_recipe(script.stem)
-        task, args, model = recipe.parse_arguments(["--config", str(path)])
+        task, args, model = parse(recipe, ["--config", str(path)])
         assert (task.problems, args.output_dir) == (
             str(tmp_path / "a run" / "problems.jsonl"),
             str(tmp_path / "a run" / stage.name),
@@ -301,5 +301,5 @@ def test_rates_are_read_as_people_write_them(tmp_path):
     stages = {stage.name: stage for stage in stages_of(config, RECIPES)}
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(written(stages["cppo"])))
-    _, args, _ = load_recipe("cppo_qwen").parse_arguments(["--config", str(path)])
+    _, args, _ = parse(load_recipe("cppo_qwen"), ["--config", str(path)])
     assert args.learning_rate == 1e-5

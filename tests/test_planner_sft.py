@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from trl import SFTConfig
 
-from checkout import RECIPES, load_recipe
+from checkout import RECIPES, load_recipe, parse
 from cppo_trl import PlannerSFTConfig, PlannerSFTTrainer, Problem, TestCase, load_policy
 from cppo_trl.cli import main as cppo_trl
 from cppo_trl.judges import StrategyTuple
@@ -196,7 +196,7 @@ def arguments(folder: Path, base: Path, *more: str) -> list[str]:
 
 def test_recipe_trains_a_policy_that_the_command_audits(files, qwen3_dir):
     recipe = load_recipe("sft_planner")
-    recipe.main(*recipe.parse_arguments(arguments(files, qwen3_dir)))
+    recipe.main(*parse(recipe, arguments(files, qwen3_dir)))
     state = json.loads((files / "sft" / "trainer_state.json").read_text())
     assert state["global_step"] == 2
     problems = str(files / "problems.jsonl")
@@ -209,7 +209,7 @@ def test_recipe_trains_a_policy_that_the_command_audits(files, qwen3_dir):
 def test_default_config_is_the_papers_batch_and_rate():
     recipe = load_recipe("sft_planner")
     given = ["--problems", "p", "--gold", "g", "--use_cpu", "true", "--bf16", "false"]
-    _, args, model = recipe.parse_arguments([*given, "--dtype", "float32"])
+    _, args, model = parse(recipe, [*given, "--dtype", "float32"])
     batch = args.per_device_train_batch_size * args.gradient_accumulation_steps
     assert (batch, args.learning_rate, args.num_train_epochs) == (16, 1e-5, 3)
     assert (model.lora_r, model.lora_alpha, model.load_in_4bit) == (32, 64, True)
@@ -220,7 +220,7 @@ def test_gold_of_a_held_out_problem_is_refused(files, qwen3_dir):
     recipe = load_recipe("sft_planner")
     held_out = [*("--held_out", str(files / "problems.jsonl"))]
     with pytest.raises(SystemExit, match=r"4 problems of .* are among the training"):
-        recipe.main(*recipe.parse_arguments(arguments(files, qwen3_dir, *held_out)))
+        recipe.main(*parse(recipe, arguments(files, qwen3_dir, *held_out)))
 
 
 @pytest.mark.parametrize("name", ["gold", "problems"])
@@ -228,7 +228,7 @@ def test_file_that_cannot_be_read_is_told_in_one_line(name, files, qwen3_dir):
     recipe = load_recipe("sft_planner")
     (files / f"{name}.jsonl").write_text("no json\n")
     with pytest.raises(SystemExit, match=rf"{name}\.jsonl, line 1: not JSON"):
-        recipe.main(*recipe.parse_arguments(arguments(files, qwen3_dir)))
+        recipe.main(*parse(recipe, arguments(files, qwen3_dir)))
 
 
 def test_gold_of_an_unknown_problem_is_refused_by_row(files, qwen3_dir):
@@ -236,7 +236,7 @@ def test_gold_of_an_unknown_problem_is_refused_by_row(files, qwen3_dir):
     with open(files / "gold.jsonl", "a") as file:
         file.write('{"problem_id": "nobody", "strategies": ["a", "b"]}\n')
     with pytest.raises(SystemExit, match=r"line 5.*'problem_id' is 'nobody'"):
-        recipe.main(*recipe.parse_arguments(arguments(files, qwen3_dir)))
+        recipe.main(*parse(recipe, arguments(files, qwen3_dir)))
 
 
 def test_tokenizer_without_a_template_is_asked_in_plain_text(qwen3_dir, tmp_path):

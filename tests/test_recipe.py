@@ -12,7 +12,7 @@ from peft import get_peft_model
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from checkout import ACCELERATE, RECIPES, load_recipe, run_command
+from checkout import ACCELERATE, RECIPES, load_recipe, parse, run_command
 from cppo_trl import Problem, Prompts, TestCase
 from cppo_trl.benchmarks.coordination_gap import belongs, make_problems
 from cppo_trl.benchmarks.coordination_gap.base import (
@@ -52,22 +52,23 @@ def yaml_file(folder: Path, text: str) -> str:
 
 
 def test_without_a_config_it_is_qwen3_5_4b_with_qlora(recipe):
-    _, args, model = recipe.parse_arguments(["--problems", "p.jsonl", *ON_CPU])
+    _, args, model = parse(recipe, ["--problems", "p.jsonl", *ON_CPU])
     assert model.model_name_or_path == "Qwen/Qwen3.5-4B-Base"
     assert (model.load_in_4bit, model.use_peft) == (True, True)
     assert (args.num_strategies, args.num_generations, args.beta) == (4, 8, 0.01)
 
 
 def test_cpu_config_speaks_the_prompts_of_its_base_and_asks_its_judge(recipe):
-    task, args, _ = recipe.parse_arguments(["--config", str(CPU_CONFIG)])
+    task, args, _ = parse(recipe, ["--config", str(CPU_CONFIG)])
     assert args.prompts() == Prompts(PLAN_TEMPLATE, SOLVE_TEMPLATE)
     assert recipe.import_function(task.judge_check) is belongs
 
 
 def test_command_line_wins_over_yaml_and_yaml_over_defaults(recipe, tmp_path):
     config = yaml_file(tmp_path, "learning_rate: 1.0e-3\nnum_strategies: 3\nlora_r: 4\n")
-    task, args, model = recipe.parse_arguments(
-        ["--config", config, "--learning_rate", "2e-3", "--lora_r", "5", "--problems", "q.jsonl"]
+    task, args, model = parse(
+        recipe,
+        ["--config", config, "--learning_rate", "2e-3", "--lora_r", "5", "--problems", "q.jsonl"],
     )
     assert (args.learning_rate, args.num_strategies) == (2e-3, 3)
     assert (model.lora_r, task.problems) == (5, "q.jsonl")
@@ -76,22 +77,22 @@ def test_command_line_wins_over_yaml_and_yaml_over_defaults(recipe, tmp_path):
 @pytest.mark.parametrize("key", ["learning_rat", "planer_temperature", "problem"])
 def test_unknown_key_is_refused_by_name(key, recipe, tmp_path, capsys):
     with pytest.raises(ValueError, match=key):
-        recipe.parse_arguments(["--config", yaml_file(tmp_path, f"{key}: 1\n")])
+        parse(recipe, ["--config", yaml_file(tmp_path, f"{key}: 1\n")])
     with pytest.raises(ValueError, match=key):
-        recipe.parse_arguments(["--config", yaml_file(tmp_path, ""), f"--{key}", "1"])
+        parse(recipe, ["--config", yaml_file(tmp_path, ""), f"--{key}", "1"])
 
 
 def test_evaluation_problems_that_would_not_be_used_are_refused(recipe, problems_file):
     problems = str(problems_file)
     arguments = ["--problems", problems, "--eval_problems", problems, *ON_CPU]
     with pytest.raises(SystemExit, match="eval_strategy='no'"):
-        recipe.main(*recipe.parse_arguments(arguments))
+        recipe.main(*parse(recipe, arguments))
 
 
 def test_full_parameter_training_is_refused(recipe, tmp_path):
     config = yaml_file(tmp_path, "use_peft: false\n")
     with pytest.raises(SystemExit, match="use_peft"):
-        recipe.main(*recipe.parse_arguments(["--config", config]))
+        recipe.main(*parse(recipe, ["--config", config]))
 
 
 def test_judge_check_that_cannot_be_imported_is_refused_by_name(recipe):
@@ -135,7 +136,7 @@ def test_same_file_trains_a_hybrid_qwen3_5_with_its_default_config(
         *("--num_generations", "2", "--gradient_accumulation_steps", "2"),
         *("--output_dir", str(tmp_path / "run"), "--audit_problems", "0"),
     ]
-    recipe.main(*recipe.parse_arguments(arguments))
+    recipe.main(*parse(recipe, arguments))
     (trainer,) = trainers
     assert trainer.state.global_step == 1
     assert "linear_attention" in trainer.model.config.layer_types
@@ -167,7 +168,7 @@ def start(recipe, tmp_path, monkeypatch):
 
     def run(*options):
         arguments = ["--problems", "train.jsonl", "--output_dir", "run", *ON_CPU, *options]
-        recipe.main(*recipe.parse_arguments(arguments))
+        recipe.main(*parse(recipe, arguments))
 
     return run
 
@@ -242,7 +243,7 @@ def test_a_trained_judge_is_asked_after_the_rules(recipe, start, tmp_path, monke
 def test_a_large_model_is_asked_about_what_passes_the_rules(recipe):
     with endpoint_stub(lambda body, number: said('{"verdict": "fail"}')) as server:
         asked = ["--judge_model", "big", "--judge_base_url", server.url]
-        task, _, _ = recipe.parse_arguments(["--problems", "p.jsonl", *ON_CPU, *asked])
+        task, _, _ = parse(recipe, ["--problems", "p.jsonl", *ON_CPU, *asked])
         judge = recipe.make_judge(task)
         sound = StrategyTuple(problem("p", "Print x."), ("sort them", "count them"))
         repeated = StrategyTuple(problem("p", "Print x."), ("sort them", "sort them"))
@@ -261,7 +262,7 @@ def test_a_judge_on_a_base_of_its_own_shares_nothing_with_what_is_trained(
     judge = LearnedJudge(own, question, tokenizer.pad_token_id, 0.5, "judge")
     save_judge(judge, tmp_path / "judge", {"accepted": True})
     asked = ["--judge", str(tmp_path / "judge"), "--judge_own_base", "true"]
-    task, _, _ = recipe.parse_arguments(["--problems", "p.jsonl", *ON_CPU, *asked])
+    task, _, _ = parse(recipe, ["--problems", "p.jsonl", *ON_CPU, *asked])
     _, learned = recipe.make_judge(task).judges
     sound = StrategyTuple(problem("p", "Print x."), ("sort them", "count them"))
     assert learned.scores([sound]) == pytest.approx(judge.scores([sound]), abs=1e-5)

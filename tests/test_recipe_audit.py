@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from checkout import load_recipe
+from checkout import load_recipe, parse
 from cppo_trl import Problem, TestCase
 from cppo_trl.problems import write_problems
 
@@ -48,7 +48,7 @@ def train(recipe, qwen3_dir, tmp_path, trainers):
             *("--num_generations", "2", "--per_device_train_batch_size", "2"),
             *("--gradient_accumulation_steps", "1", "--max_steps", "1", *options),
         ]
-        recipe.main(*recipe.parse_arguments(arguments))
+        recipe.main(*parse(recipe, arguments))
         return tmp_path / "run"
 
     return run

@@ -6,28 +6,18 @@ from dataclasses import replace
 
 import pytest
 import yaml
-from trl import GRPOConfig
 
-from checkout import RECIPES, load_recipe
-from cppo_trl import PassAtKConfig, PKPOConfig, UpSkillConfig
-from cppo_trl.baselines import recipe as baselines
+from checkout import RECIPES, load_recipe, parse
 from cppo_trl.commands.evaluate import read_config
 from cppo_trl.pipeline import PipelineError
-from cppo_trl.reproduction import Budget, Row, planned_cells, read_table
+from cppo_trl.reproduction import Budget, Row, planned_cells, read_table, reproduce
 from cppo_trl.reproduction.budget import budget_settings
 from cppo_trl.reproduction.cells import Cells
 from cppo_trl.reproduction.read import merged, with_benchmarks, with_rows
-from cppo_trl.reproduction.rows import SAMPLERS
 
 FILES = {path.stem: path for path in sorted((RECIPES / "configs" / "table").glob("*.yaml"))}
 TABLES = {name: read_table(path) for name, path in FILES.items()}
 GAP = TABLES["coordination_gap"]
-SAMPLER_CONFIGS = {
-    "grpo": GRPOConfig,
-    "pkpo": PKPOConfig,
-    "pass_at_k": PassAtKConfig,
-    "upskill": UpSkillConfig,
-}
 TRAININGS = [
     pytest.param(table, row, id=f"{name}-{row.name}")
     for name, table in TABLES.items()
@@ -45,10 +35,7 @@ def parsed(table, row, tmp_path, rate=0):
     settings = {**settings, "use_cpu": True, "bf16": False}  # no accelerator here
     path.parent.mkdir(parents=True)
     path.write_text(yaml.safe_dump(settings))
-    if row.recipe in SAMPLERS:
-        kind = SAMPLER_CONFIGS[row.recipe]
-        return settings, baselines.parse_arguments(["--config", str(path)], kind, path)
-    return settings, load_recipe(row.recipe).parse_arguments(["--config", str(path)])
+    return settings, parse(load_recipe(row.recipe), ["--config", str(path)])
 
 
 @pytest.mark.parametrize(("table", "row"), TRAININGS)
@@ -300,9 +287,25 @@ def test_mappings_are_merged_entry_by_entry():
 
 
 def test_some_rows_take_with_them_what_they_start_from():
-    assert list(with_rows(GAP, ["pkpo"]).rows) == ["pkpo", "tuple-sft", "cppo"]
+    some = with_rows(GAP, ["pkpo"])
+    assert list(some.rows) == ["pkpo", "tuple-sft", "cppo"]
+    # Their report does not take the place of the whole one.
+    assert (some.report, with_rows(GAP, [*GAP.rows]).report) == ("table-of-some-rows", "table")
     with pytest.raises(PipelineError, match="rows has no 'ppo'; there are direct"):
         with_rows(GAP, ["ppo"])
+
+
+def test_a_setting_that_no_recipe_knows_is_refused_before_anything_runs():
+    row = replace(GAP.rows["pkpo"], settings={"pass_kk": 4})
+    with pytest.raises(PipelineError, match=r"pkpo/.*'pass_kk'; did you mean pass_k"):
+        planned_cells(replace(GAP, rows={**GAP.rows, "pkpo": row}), RECIPES)
+
+
+def test_trainings_on_several_processes_go_one_at_a_time(tmp_path):
+    table = replace(GAP, processes=2, accelerate=None, output=str(tmp_path / "run"))
+    with pytest.raises(PipelineError, match="jobs is 2 with 2 processes"):
+        reproduce(table, RECIPES, jobs=2)
+    assert not (tmp_path / "run").exists()
 
 
 def test_some_benchmarks_are_chosen_by_their_labels():

@@ -63,16 +63,16 @@ def test_all_cells_that_were_planned_are_made(table):
 
 
 def test_the_report_has_the_rows_and_both_limits(table):
-    text = (table / "table.md").read_text()
+    text = (table / "table-of-some-rows.md").read_text()
     for name in (*METHODS, "independent limit", "coordinated limit"):
         assert f"\n| {name} |" in text, name
     assert "--num-problems 6" in text
-    with Image.open(table / "table.png") as image:
+    with Image.open(table / "table-of-some-rows.png") as image:
         assert image.width > 500
 
 
 def test_the_table_says_what_the_records_say(table):
-    found = json.loads((table / "table.json").read_text())
+    found = json.loads((table / "table-of-some-rows.json").read_text())
     summaries = found["summaries"]["coordination gap"]
     assert list(summaries) == list(METHODS)
     for name, method in METHODS.items():
@@ -102,10 +102,10 @@ def test_the_trained_rows_start_from_the_chosen_planner(table):
 
 def test_a_table_that_is_made_is_not_made_again(table):
     before = {path: path.read_bytes() for path in records(table)}
-    (table / "table.md").unlink()
+    (table / "table-of-some-rows.md").unlink()
     started = time.perf_counter()
     assert reproduce(table) == 0
-    assert (table / "table.md").exists()
+    assert (table / "table-of-some-rows.md").exists()
     assert {path: path.read_bytes() for path in records(table)} == before
     assert time.perf_counter() - started < 60
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import get_args
+
+from cppo_trl.advantages import Baseline
 
 from .group_advantages import GroupAdvantageConfig
 from .solver_config import is_whole, refuse_values
 
-BASELINES = ("none", "loo", "loo-1")
+BASELINES = get_args(Baseline)
 
 
 @dataclass

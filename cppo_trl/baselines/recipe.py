@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
-from trl import (
-    GRPOConfig,
-    GRPOTrainer,
-    ModelConfig,
-    TrlParser,
-    get_peft_config,
-    get_quantization_config,
-)
+from trl import GRPOConfig, GRPOTrainer, ModelConfig, get_peft_config, get_quantization_config
 
 from cppo_trl.errors import first_line
 from cppo_trl.methods.direct import DIRECT_TEMPLATE
@@ -67,18 +59,6 @@ class SolverConfigCallback(TrainerCallback):
             Path(directory).mkdir(parents=True, exist_ok=True)
             kwargs = args.chat_template_kwargs
             save_solver_config(directory, self.prompts, sampling_of(args), kwargs, self.num_latents)
-
-
-def parse_arguments(
-    argv: Sequence[str], config: type[GRPOConfig], default: Path
-) -> tuple[BaselineArguments, GRPOConfig, ModelConfig]:
-    """Reads the command line and the YAML file that it names, or the default one; refuses what
-    neither may hold.
-    """
-    if "--config" not in argv:
-        argv = [*argv, "--config", str(default)]
-    parser = TrlParser((BaselineArguments, config, ModelConfig), allow_abbrev=False)
-    return parser.parse_args_and_config(list(argv))
 
 
 def train(

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from rich.console import Console
 
 from cppo_trl.benchmarks import BenchmarkError
@@ -15,8 +14,9 @@ from cppo_trl.commands.options import command_parser
 from cppo_trl.errors import first_line
 from cppo_trl.evaluation.config import ConfigError, EvaluationConfig
 
-from .commands import CPPO_TRL
+from .commands import CPPO_TRL, check_training
 from .config import PipelineConfig, PipelineError
+from .lock import locked
 from .problems import prepare_problems
 from .report import write_report
 from .run_stage import run_stage, to_yaml
@@ -56,19 +56,11 @@ def run_pipeline(
     output = Path(config.output)
     stages = stages_of(config, recipes)
     check_commands(stages)
-    output.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(output / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise PipelineError(f"output is {config.output!r}; another pipeline runs into it") from None
-    try:
+    with locked(output):
         prepare_problems(config, output, console)
         (output / "pipeline.yaml").write_text(to_yaml(asdict(config)), encoding="utf-8")
         run_stages(stages, _anywhere(config), output, console, environment)
         report = write_report(config, [stage.name for stage in stages])
-    finally:
-        lock.release()
     console.print(f"Report: {report}")
     return report
 
@@ -105,18 +97,22 @@ def check_commands(stages: Sequence[Stage]) -> None:
     """
     for stage in stages:
         for step in stage.steps:
-            if step.command[: len(CPPO_TRL)] != CPPO_TRL:
-                continue
-            given = step.command[len(CPPO_TRL) :]
             try:
-                args = command_parser().parse_args(given)
-                if args.command == "eval":
-                    EvaluationConfig(**stage.files[args.config])
-            except SystemExit:  # argparse has said why
-                said = f"{stage.name}: cppo-trl {given[0]} does not take {shlex.join(given[1:])}"
-                raise PipelineError(said) from None
-            except (ConfigError, BenchmarkError, TypeError) as error:
+                if step.trains:
+                    check_training(step, stage.files[Path(step.command[-1])])
+                elif step.command[: len(CPPO_TRL)] == CPPO_TRL:
+                    _check_command(stage, step.command[len(CPPO_TRL) :])
+            except (PipelineError, ConfigError, BenchmarkError, TypeError) as error:
                 raise PipelineError(f"{stage.name}: {first_line(error)}") from error
+
+
+def _check_command(stage: Stage, given: Sequence[str]) -> None:
+    try:
+        args = command_parser().parse_args(given)
+    except SystemExit:  # argparse has said why
+        raise PipelineError(f"cppo-trl {given[0]} does not take {shlex.join(given[1:])}") from None
+    if args.command == "eval":
+        EvaluationConfig(**stage.files[args.config])
 
 
 def _anywhere(config: PipelineConfig) -> list[Stage]:

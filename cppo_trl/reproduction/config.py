@@ -50,6 +50,7 @@ class TableConfig:
         estimate: what `--dry-run` assumes; fields of `plan.Assumed`.
         quick: fields that `--quick` changes; mappings are merged.
         command: what the report says it was made by.
+        report: what its files are called.
 
     Raises:
         PipelineError: a setting has a type or a value that is not allowed, or one is missing; the
@@ -84,6 +85,7 @@ class TableConfig:
     estimate: Mapping[str, Any] = field(default_factory=dict)
     quick: Mapping[str, Any] = field(default_factory=dict)
     command: str = ""
+    report: str = "table"
 
     def __post_init__(self) -> None:
         for name in ("rows", "benchmarks"):

@@ -103,6 +103,7 @@ class _Plan:
 
     def _training(self, row: Row, rate: int, seed: int, start: Path | None) -> Planned:
         stage = self.made.training(row, rate, seed, start)
+        check_commands([stage])
         (settings,) = stage.files.values()
         if row.recipe == PLANNER_SFT:
             return Planned(stage.name, 0, 0, 0, None)

@@ -51,6 +51,8 @@ def read_table(
 def with_rows(config: TableConfig, names: Sequence[str]) -> TableConfig:
     """A table of these rows, of those that they start from, and of the method's row.
 
+    Its report has a name of its own, so that it does not take the place of the whole one.
+
     Raises:
         PipelineError: there is no such row.
     """
@@ -61,7 +63,9 @@ def with_rows(config: TableConfig, names: Sequence[str]) -> TableConfig:
         kept.add(name)
     while missing := {config.rows[name].start for name in kept} - kept - {None}:
         kept |= missing
-    return replace(config, rows={name: row for name, row in config.rows.items() if name in kept})
+    rows = {name: row for name, row in config.rows.items() if name in kept}
+    report = config.report if len(rows) == len(config.rows) else f"{config.report}-of-some-rows"
+    return replace(config, rows=rows, report=report)
 
 
 def with_benchmarks(config: TableConfig, labels: Sequence[str]) -> TableConfig:

@@ -24,7 +24,7 @@ _REPORT = """\
 
 {conclusions}
 
-![pass@{k} of every row](table.png)
+![pass@{k} of every row]({report}.png)
 
 {tables}
 
@@ -57,7 +57,7 @@ Each cell keeps its settings, commands, log and results in a folder of its own u
 
 
 def write_table(config: TableConfig, output: Path, chosen: Mapping[str, int | None]) -> Path:
-    """Writes `table.md`, `table.json` and `table.png` into the directory of the run.
+    """Writes the report as Markdown, JSON and a picture into the directory of the run.
 
     Args:
         config: of the table.
@@ -68,15 +68,15 @@ def write_table(config: TableConfig, output: Path, chosen: Mapping[str, int | No
         The Markdown file.
     """
     results = read_results(config, Cells(config, Path(), output), chosen)
-    (output / "table.yaml").write_text(_settings(config), encoding="utf-8")
-    (output / "table.json").write_text(json.dumps(asdict(results), indent=2) + "\n")
-    save_png(draw(config, results), output / "table.png")
-    path = output / "table.md"
-    budget = config.budget
+    (output / f"{config.report}.yaml").write_text(_settings(config), encoding="utf-8")
+    (output / f"{config.report}.json").write_text(json.dumps(asdict(results), indent=2) + "\n")
+    save_png(draw(config, results), output / f"{config.report}.png")
+    path = output / f"{config.report}.md"
     path.write_text(
         _REPORT.format(
             title=f"{config.method.said or config.method.name} beside its baselines",
             conclusions="\n".join(conclusion(config, results, name) for name in config.benchmarks),
+            report=config.report,
             k=config.k,
             seeds=config.seeds,
             method=config.method.name,
@@ -85,9 +85,7 @@ def write_table(config: TableConfig, output: Path, chosen: Mapping[str, int | No
                 for name in config.benchmarks
             ),
             tuning=_tuning(config, results),
-            budget=f"{budget.steps} steps of {budget.attempts} attempts: {budget.total:,} of the "
-            f"solver in every training that learns from attempts, {config.attempts} at a problem "
-            f"(or as the row says), and {config.k} at a problem in every evaluation.",
+            budget=_budget(config),
             command=config.command,
         ),
         encoding="utf-8",
@@ -211,6 +209,23 @@ def _tuning(config: TableConfig, results: Results) -> str:
                 rows.append([row.name if not place else "", said, f"{score:.3f}", mark])
     header = ["", "tried", f"development pass@{config.k}", "chosen"]
     return _table([header, ["---", "---", "---:", ":---:"], *rows])
+
+
+def _budget(config: TableConfig) -> str:
+    budget, rows = config.budget, {}
+    for row in in_groups(config):
+        if row.makes_attempts:
+            rows.setdefault(row.attempts or config.attempts, []).append(row.name)
+    lines = [
+        f"- {budget.attempts // count} problems a step, {count} attempts at each: "
+        f"{', '.join(names)}"
+        for count, names in rows.items()
+    ]
+    said = (
+        f"{budget.steps} steps of {budget.attempts} attempts: {budget.total:,} of the solver in "
+        f"every training that learns from attempts, and {config.k} at a problem in every evaluation"
+    )
+    return "\n".join([f"{said}.", "", *lines] if lines else [f"{said}."])
 
 
 def _table(rows: list[list[str]]) -> str:

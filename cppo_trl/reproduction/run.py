@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from rich.console import Console
 from tqdm.auto import tqdm
 
 from cppo_trl.benchmarks import find_overlap
 from cppo_trl.pipeline import PipelineError, Stage
+from cppo_trl.pipeline.lock import locked
 from cppo_trl.pipeline.problems import prepare_problems
 from cppo_trl.pipeline.process import end_commands
 from cppo_trl.pipeline.run_stage import run_stage
@@ -72,19 +72,16 @@ def reproduce(
     console = console or Console()
     output = Path(config.output)
     planned = planned_cells(config, recipes)  # refuses what a cell of later would refuse
-    output.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(output / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise PipelineError(f"output is {config.output!r}; another table is made there") from None
-    try:
+    if jobs > 1 and config.processes > 1:
+        raise PipelineError(
+            f"jobs is {jobs} with {config.processes} processes for each training; one training at "
+            "a time can use several, give jobs=1"
+        )
+    with locked(output, "table"):
         _say_overlap(config, prepare_problems(config.shared(), output, console), console)
         work = _Work(config, recipes, output, console, environment, jobs, len(planned))
         chosen = work.run()
         report = write_table(config, output, chosen)
-    finally:
-        lock.release()
     console.print(f"Report: {report}")
     return report
 
