@@ -83,6 +83,14 @@ def test_the_table_says_what_the_records_say(table):
             assert score["mean"] == pytest.approx(pass_at_k_scores(own, score["k"]).mean())
 
 
+def test_the_time_of_the_table_is_that_of_its_cells(table):
+    found = json.loads((table / "table-of-some-rows.json").read_text())
+    assert found["seconds"] == pytest.approx(sum(one["seconds"] for one in records(table).values()))
+    for name in METHODS:
+        folder = table / "rows" / name / "evaluation"
+        assert found["evaluated"][name] == read_record(folder)["seconds"] > 0
+
+
 def test_the_entry_with_the_best_development_score_goes_on(table):
     for name in [*METHODS][1:]:
         tuned = json.loads((table / "rows" / name / "tuning.json").read_text())

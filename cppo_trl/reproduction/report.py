@@ -31,9 +31,16 @@ _REPORT = """\
 pass@1 and pass@{k}: 95 % bootstrap intervals over problems and {seeds} training seeds. Less
 {method}: pass@{k} of the row less that of {method}, with the 95 % interval of the bootstrap paired
 by problem and seed; p two-sided, Holm-adjusted over all cells of the table. Distinct: different
-strategies in a plan. Tokens: decoded for the {k} attempts at a problem, plans included. Training:
-the attempts of the solver in one training, its tokens (prompts included) and minutes, means over
-the seeds; what a row starts from is not counted again.
+strategies in a plan. Tokens: decoded for the {k} attempts at a problem, plans included.
+
+## What it cost
+
+{cost}
+
+A training: the attempts of the solver in it, its tokens (prompts included) and minutes, means over
+the seeds; what a row starts from is not counted again. Evaluation: minutes of the one above, all
+seeds together. All cells of this table, tuning included, took {hours:.1f} hours together, each as
+long as it took on the machine that made it.
 
 ## Tuning
 
@@ -84,6 +91,8 @@ def write_table(config: TableConfig, output: Path, chosen: Mapping[str, int | No
                 f"## {name}, {_counted(results, name)}\n\n{markdown_table(config, results, name)}"
                 for name in config.benchmarks
             ),
+            cost=_cost(config, results),
+            hours=results.seconds / 3600,
             tuning=_tuning(config, results),
             budget=_budget(config),
             command=config.command,
@@ -113,15 +122,13 @@ def markdown_table(config: TableConfig, results: Results, benchmark: str) -> str
     header = [
         *("", "what it is", "pass@1 (95 %)", f"pass@{config.k} (95 %)"),
         *(f"less {config.method.name}", "p (Holm)", "distinct", "tokens"),
-        *("training: attempts", "tokens", "minutes"),
     ]
     rows = [
         [name, "", "", f"{value:.3f}", *[""] * (len(header) - 4)]
         for name, value in config.limits.items()
     ]
     for row in in_groups(config):
-        summary = results.summaries[benchmark][row.name]
-        rows.append([*_scored(row, summary), *_spent(results.trained.get(row.name))])
+        rows.append(_scored(row, results.summaries[benchmark][row.name]))
     rule = ["---", "---", *["---:"] * (len(header) - 2)]
     return _table([header, rule, *rows])
 
@@ -189,6 +196,15 @@ def _scored(row: Row, summary: Summary) -> list[str]:
         "" if summary.distinct is None else f"{summary.distinct:.2f}",
         f"{summary.planner_tokens + summary.solver_tokens:.0f}",
     ]
+
+
+def _cost(config: TableConfig, results: Results) -> str:
+    rows = []
+    for row in in_groups(config):
+        spent = _spent(results.trained.get(row.name))
+        rows.append([row.name, *spent, f"{results.evaluated[row.name] / 60:.1f}"])
+    header = ["", "attempts of a training", "its tokens", "its minutes", "evaluation, minutes"]
+    return _table([header, ["---", *["---:"] * 4], *rows])
 
 
 def _spent(trained: Trained | None) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,9 @@ class Results:
         strongest: benchmark -> the baseline with the highest pass@K.
         leads: benchmark -> pass@K of the method's row less that of the strongest baseline, the
             p-value adjusted like the others.
+        evaluated: row -> seconds of the evaluation that is reported, of all seeds and benchmarks;
+            0 where they are not known.
+        seconds: of all cells of the table, as if they had been made one after the other.
     """
 
     summaries: Mapping[str, Mapping[str, Summary]]
@@ -60,6 +63,8 @@ class Results:
     trained: Mapping[str, Trained]
     strongest: Mapping[str, str]
     leads: Mapping[str, Comparison]
+    evaluated: Mapping[str, float]
+    seconds: float
 
 
 def read_results(config: TableConfig, cells: Cells, chosen: Mapping[str, int | None]) -> Results:
@@ -107,7 +112,26 @@ def read_results(config: TableConfig, cells: Cells, chosen: Mapping[str, int | N
         for name, row in config.rows.items()
         if row.recipe
     }
-    return Results(summaries, problems, left_out, trained, strongest, leads)
+    evaluated = {name: _seconds(cells.results(row)) for name, row in config.rows.items()}
+    seconds = sum(_seconds(folder) for folder in _folders(config, cells, chosen))
+    return Results(summaries, problems, left_out, trained, strongest, leads, evaluated, seconds)
+
+
+def _folders(config: TableConfig, cells: Cells, chosen: Mapping[str, int | None]) -> Iterator[Path]:
+    """Those of all cells."""
+    yield cells.output / "gold"
+    yield cells.output / "judge"
+    for name, row in config.rows.items():
+        for rate in range(len(row.grid)):
+            yield cells.policy(row, rate, 0)
+            yield cells.policy(row, rate, 0).with_name("development")
+        for seed in range(1, config.seeds if row.recipe else 1):
+            yield cells.policy(row, chosen[name], seed)
+        yield cells.results(row)
+
+
+def _seconds(folder: Path) -> float:
+    return read_record(folder).get("seconds", 0.0)
 
 
 def _trained(config: TableConfig, cells: Cells, row: Row, chosen: int) -> Trained:
@@ -117,7 +141,7 @@ def _trained(config: TableConfig, cells: Cells, row: Row, chosen: int) -> Traine
     return Trained(
         attempts=config.budget.total if row.makes_attempts else 0,
         tokens=None if None in tokens else sum(tokens) / len(tokens),
-        seconds=sum(read_record(folder)["seconds"] for folder in folders) / len(folders),
+        seconds=sum(map(_seconds, folders)) / len(folders),
         tried=tuple((one["settings"], one["development"]) for one in tuned["tried"]),
         chosen=chosen,
     )
