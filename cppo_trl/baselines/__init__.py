@@ -10,30 +10,13 @@
 All of them train on `attempt_rows` with `of_problems(verifier)` as the reward.
 """
 
-from __future__ import annotations
-
-from importlib import import_module
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .attempts import attempt_rows, of_problems
-    from .pass_at_k_config import PassAtKConfig
-    from .pass_at_k_trainer import PassAtKTrainer
-    from .pkpo_config import PKPOConfig
-    from .pkpo_trainer import PKPOTrainer
-    from .upskill_config import UpSkillConfig
-    from .upskill_trainer import UpSkillTrainer
-
-_MODULES = {
-    "PKPOConfig": "pkpo_config",
-    "PKPOTrainer": "pkpo_trainer",
-    "PassAtKConfig": "pass_at_k_config",
-    "PassAtKTrainer": "pass_at_k_trainer",
-    "UpSkillConfig": "upskill_config",
-    "UpSkillTrainer": "upskill_trainer",
-    "attempt_rows": "attempts",
-    "of_problems": "attempts",
-}
+from .attempts import attempt_rows, of_problems
+from .pass_at_k_config import PassAtKConfig
+from .pass_at_k_trainer import PassAtKTrainer
+from .pkpo_config import PKPOConfig
+from .pkpo_trainer import PKPOTrainer
+from .upskill_config import UpSkillConfig
+from .upskill_trainer import UpSkillTrainer
 
 __all__ = [
     "PKPOConfig",
@@ -45,15 +28,3 @@ __all__ = [
     "attempt_rows",
     "of_problems",
 ]
-
-
-def __getattr__(name: str) -> object:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_MODULES[name]}", __name__), name)
-    globals()[name] = value  # the next access does not come here
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
