@@ -29,8 +29,8 @@ class ContinuousBatchingGenerator(TransformersBackend):
     The sequences of a forward are packed into one row without padding, which an adapter can only
     serve whole: there is no taking in of solver prompts while the planner speaks. The cache lives
     for one call of `generate`, and so does another attention implementation where the library
-    needs one. Completions come with the log-probabilities that their tokens were sampled with,
-    unless they are greedy.
+    needs one. Each call seeds torch's generators with a number drawn from them. Completions come
+    with the log-probabilities that their tokens were sampled with, unless they are greedy.
 
     Args:
         model, tokenizer, eos_token_ids, unwrap: as for `TransformersBackend`.
@@ -119,7 +119,7 @@ class ContinuousBatchingGenerator(TransformersBackend):
             )
             yield manager
         finally:
-            if manager is not None and manager.is_running():
+            if manager is not None:
                 manager.stop(hard_stop=True)  # nothing is open, or nobody waits for it any more
                 manager.destroy()
             if base.config._attn_implementation != attention:

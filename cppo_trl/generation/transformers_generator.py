@@ -73,7 +73,9 @@ def _shared_prefill(
 
     The last tokens are left to `generate`, which needs their logits. They go through the model one
     for each row, as in decoding: so linear attention, whose state cannot skip padding between two
-    pieces of a prompt, continues exactly, and no logits of a whole prompt are ever made.
+    pieces of a prompt, continues exactly, and no logits of a whole prompt are ever made. For that
+    reason the prefix that different prompts have in common is not shared: what follows it differs
+    in length, and padding there would change the state.
 
     Args:
         prompts: of B rows.
