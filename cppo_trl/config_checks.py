@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable
+from dataclasses import fields
 from numbers import Real
 from typing import TYPE_CHECKING, Any, get_args
+
+from transformers.generation import ContinuousBatchingConfig
 
 from .advantages import SolverGroup, Std, solver_group_size
 from .rewards import PlannerReward, StrategyCredit
@@ -63,7 +66,6 @@ _OPTIONAL = ("rollout_batch_size", "epsilon_high", "planner_learning_rate", "sol
 # instead).
 UNSUPPORTED = (
     ("use_vllm", False, "rollouts run on transformers"),
-    ("use_transformers_continuous_batching", False, "rollouts run on transformers"),
     ("sync_ref_model", False, "the reference is the checkpoint that the stage started from"),
     ("reward_weights", None, "choose `planner_reward` instead"),
     ("mask_truncated_completions", False, "CPPO always leaves truncated sequences out of the loss"),
@@ -74,6 +76,13 @@ UNSUPPORTED = (
     ("multi_objective_aggregation", "sum_then_normalize", "choose `planner_reward` instead"),
     ("cast_lm_head_to_fp32", False, "load the base in float32 instead"),
 )
+
+# Keys of `transformers_continuous_batching_config` that CPPO sets, and what to set instead.
+_SET_BATCHING_KEYS = {
+    "seed": "every rollout would draw the same numbers; use the field `seed`",
+    "max_requests_per_batch": "use the field `rollout_batch_size`",
+    "return_logprobs": "CPPO asks for what it uses",
+}
 
 
 def refuse_out_of_range(config: Any, names: Iterable[str]) -> None:
@@ -94,6 +103,32 @@ def refuse_unsupported(config: CPPOConfig) -> None:
             raise ValueError(
                 f"{name}={getattr(config, name)!r} is not supported by CPPO ({instead}); leave "
                 f"it at {required!r}."
+            )
+
+
+def refuse_impossible_batching(config: CPPOConfig) -> None:
+    """Refuses settings that continuous batching would ignore, as `ValueError`."""
+    given = config.transformers_continuous_batching_config
+    if not config.use_transformers_continuous_batching:
+        if given is not None:
+            raise ValueError(
+                f"transformers_continuous_batching_config={given!r} is ignored with "
+                "use_transformers_continuous_batching=False; set that to True, or leave it at None."
+            )
+        return
+    if config.repetition_penalty != 1:
+        raise ValueError(
+            f"repetition_penalty={config.repetition_penalty} is not supported by "
+            "use_transformers_continuous_batching=True, which applies no penalty; use "
+            "repetition_penalty=1.0, or use_transformers_continuous_batching=False."
+        )
+    allowed = {field.name for field in fields(ContinuousBatchingConfig)} - set(_SET_BATCHING_KEYS)
+    for key in given or {}:
+        if key not in allowed:
+            why = _SET_BATCHING_KEYS.get(key, f"allowed: {', '.join(sorted(allowed))}")
+            raise ValueError(
+                f"transformers_continuous_batching_config has the key {key!r}, which cannot be set "
+                f"there ({why})."
             )
 
 

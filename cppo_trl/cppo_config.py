@@ -11,6 +11,7 @@ from .advantages import solver_group_size
 from .config_checks import (
     CHOICES,
     RANGES,
+    refuse_impossible_batching,
     refuse_impossible_groups,
     refuse_out_of_range,
     refuse_partial_groups,
@@ -32,7 +33,8 @@ class CPPOConfig(GRPOConfig):
     problem; batch sizes count tuples (a tuple is one plan and its K attempts, so up to K + 1
     sequences); `temperature`, `top_p`, `max_completion_length` and `learning_rate` are the
     solver's, and `planner_*` fields set the planner's. `loss_type="grpo"`, `epsilon=0.2` and
-    `beta=0.01` are the method's loss (METHOD: section 3).
+    `beta=0.01` are the method's loss (METHOD: section 3). Rollouts run on `model.generate`, or with
+    `use_transformers_continuous_batching=True` on the continuous batching of transformers.
 
     Raises:
         ValueError: at construction, for a value or combination that cannot work, with what would.
@@ -184,6 +186,7 @@ class CPPOConfig(GRPOConfig):
         super().__post_init__()
         refuse_unknown_choices(self)
         refuse_unsupported(self)
+        refuse_impossible_batching(self)
         refuse_impossible_groups(self)
         refuse_split_rollouts(self)
         self.prompts()  # refuses templates with unknown or missing fields

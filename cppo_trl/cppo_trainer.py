@@ -19,7 +19,7 @@ from trl.trainer.utils import get_config_model_id
 
 from .batches import Row, collate, rollout_rows, with_every_role
 from .cppo_config import CPPOConfig
-from .generation import Speaker, TransformersGenerator
+from .generation import ContinuousBatchingGenerator, Speaker, TransformersGenerator
 from .guards.callbacks import LevelOffCallback, VarianceCallback
 from .judges import Judge
 from .metrics import loss_terms, role_totals, rollout_facts
@@ -325,16 +325,22 @@ class CPPOTrainer(RolloutLogs, RoleTrainer):
 
     def _make_rollout_policy(self) -> RolloutPolicy:
         args = self.args
-        generator = TransformersGenerator(
-            self.model,
-            self.processing_class,
-            self.eos_token_ids,
-            args.rollout_batch_size,
-            unwrap=lambda: unwrap_model_for_generation(
+        backend: dict[str, Any] = {
+            "model": self.model,
+            "tokenizer": self.processing_class,
+            "eos_token_ids": self.eos_token_ids,
+            "batch_size": args.rollout_batch_size,
+            "unwrap": lambda: unwrap_model_for_generation(
                 self.model_wrapped,
                 self.accelerator,
                 gradient_checkpointing_kwargs=args.gradient_checkpointing_kwargs,
             ),
-        )
+        }
+        if args.use_transformers_continuous_batching:
+            generator = ContinuousBatchingGenerator(
+                **backend, config=self.continuous_batching_config
+            )
+        else:
+            generator = TransformersGenerator(**backend)
         speaker = Speaker(generator, self.processing_class, args.chat_template_kwargs)
         return RolloutPolicy(speaker, args.prompts(), args.num_strategies, **args.sampling())

@@ -359,6 +359,7 @@ ATTRIBUTES = [
     "accelerator",
     "async_loop",
     "beta",
+    "continuous_batching_config",
     "eos_token_ids",
     "epsilon_high",
     "epsilon_low",

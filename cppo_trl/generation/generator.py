@@ -45,3 +45,18 @@ class Generator(Protocol):
     ) -> list[Completion]:
         """Continues each prompt (token ids) once, as `adapter`, in the order of the prompts."""
         ...
+
+
+class StreamingGenerator(Generator, Protocol):
+    """A backend that takes more prompts while it works on others."""
+
+    def submit(self, prompt_ids: list[int], adapter: str, sampling: Sampling) -> int:
+        """Begins to continue a prompt (token ids) as `adapter`, and returns its number."""
+        ...
+
+    def finished(self) -> list[tuple[int, Completion]]:
+        """What finished since the last call, with the numbers that `submit` gave.
+
+        Waits for at least one while any is open; empty when none is.
+        """
+        ...

@@ -2,67 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
 
 import torch
 from peft import PeftModel
-from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import Cache, PreTrainedModel
 from trl.trainer.utils import pad
 
-from cppo_trl.routing import BASE, role_router
-
 from .generator import Completion, Sampling
+from .transformers_backend import TransformersBackend
 
 
-class TransformersGenerator:
+class TransformersGenerator(TransformersBackend):
     """Generates in batches of prompts of similar length with `model.generate`.
 
-    Args:
-        model: a plain model, which speaks as `routing.BASE` only, or one with adapters, whose
-            router is used.
-        tokenizer: gives the pad token.
-        eos_token_ids: every id that ends a completion.
-        batch_size: most sequences decoded at once; None decodes all prompts of a call together.
-        unwrap: gives the context in which the model can generate (the trainer's, for wrapped or
-            sharded models).
+    Prompts that are equal are computed once: the M plans of a problem and the attempts at one
+    strategy have equal prompts. What they sample differs, so each has its own decoding.
     """
-
-    def __init__(
-        self,
-        model: PreTrainedModel | PeftModel,
-        tokenizer: PreTrainedTokenizerBase,
-        eos_token_ids: Sequence[int],
-        batch_size: int | None = None,
-        unwrap: Callable[[], AbstractContextManager[PreTrainedModel | PeftModel]] | None = None,
-    ):
-        self.router = role_router(model) if isinstance(model, PeftModel) else None
-        self.tokenizer = tokenizer
-        self.eos_token_ids = list(eos_token_ids)
-        self.batch_size = batch_size
-        self.unwrap = unwrap or (lambda: nullcontext(model))
-
-    def _routed(self, adapter: str) -> AbstractContextManager[None]:
-        if self.router is not None:
-            return self.router.route(adapter)
-        if adapter != BASE:
-            raise ValueError(f"adapter is {adapter!r}; this model has none, so it must be {BASE!r}")
-        return nullcontext()
-
-    @contextmanager
-    def _without_defaults(self, model: PreTrainedModel | PeftModel) -> Iterator[None]:
-        """Sets aside the checkpoint's own sampling settings, which `model.generate` would fill in
-        for what ours leave open: the log-probabilities of the loss know nothing of them.
-        """
-        models = [model.get_base_model(), model] if isinstance(model, PeftModel) else [model]
-        owners = [(owner, owner.generation_config) for owner in models]
-        for owner, _ in owners:
-            owner.generation_config = GenerationConfig()
-        try:
-            yield
-        finally:
-            for owner, config in owners:
-                owner.generation_config = config
 
     def generate(
         self, prompts: Sequence[list[int]], adapter: str, sampling: Sampling
@@ -72,22 +28,19 @@ class TransformersGenerator:
         Raises:
             ValueError: a plain model is to speak as an adapter.
         """
-        by_length = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+        # Equal prompts go side by side, so that at most one at each end of a batch is computed
+        # again in the next. Without equal ones, this is the order by length.
+        first: dict[tuple[int, ...], int] = {}
+        for i, ids in enumerate(prompts):
+            first.setdefault(tuple(ids), i)
+        order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), first[*prompts[i]]))
         size = self.batch_size or len(prompts)
         completions: dict[int, Completion] = {}
-        with (
-            self.unwrap() as model,
-            torch.no_grad(),
-            self._routed(adapter),
-            self._without_defaults(model),
-        ):
-            was_training = model.training
-            model.eval()
+        with self._speaking(adapter) as model:
             for start in range(0, len(prompts), size):
-                rows = by_length[start : start + size]
+                rows = order[start : start + size]
                 batch = self._generate_batch(model, [prompts[i] for i in rows], sampling)
                 completions.update(zip(rows, batch, strict=True))
-            model.train(was_training)
         return [completions[i] for i in range(len(prompts))]
 
     def _generate_batch(
@@ -103,34 +56,49 @@ class TransformersGenerator:
         output = model.generate(
             input_ids=input_ids,
             attention_mask=attention_mask,
+            past_key_values=_shared_prefill(model, prompts, input_ids, attention_mask),
             generation_config=self._generation_config(sampling),
         )
         new_tokens = output[:, input_ids.shape[1] :].tolist()
         return [self._completion(ids) for ids in new_tokens]
 
-    def _completion(self, token_ids: list[int]) -> Completion:
-        for position, token in enumerate(token_ids):
-            if token in self.eos_token_ids:
-                return Completion(token_ids[: position + 1], truncated=False)
-        return Completion(token_ids, truncated=True)
 
-    def _generation_config(self, sampling: Sampling) -> GenerationConfig:
-        tokens = {
-            "max_new_tokens": sampling.max_new_tokens,
-            "pad_token_id": self.tokenizer.pad_token_id,
-            "eos_token_id": self.eos_token_ids,
-            "disable_compile": True,
-        }
-        if sampling.temperature == 0:
-            return GenerationConfig(
-                do_sample=False, repetition_penalty=sampling.repetition_penalty, **tokens
-            )
-        return GenerationConfig(
-            do_sample=True,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            top_k=sampling.top_k or 0,
-            min_p=sampling.min_p,
-            repetition_penalty=sampling.repetition_penalty,
-            **tokens,
-        )
+def _shared_prefill(
+    model: PreTrainedModel | PeftModel,
+    prompts: list[list[int]],
+    input_ids: torch.Tensor,
+    attention_mask: torch.Tensor,
+) -> Cache | None:
+    """The cache of all prompts but their last tokens, computed once for those that are equal.
+
+    The last tokens are left to `generate`, which needs their logits. They go through the model one
+    for each row, as in decoding: so linear attention, whose state cannot skip padding between two
+    pieces of a prompt, continues exactly, and no logits of a whole prompt are ever made. For that
+    reason the prefix that different prompts have in common is not shared: what follows it differs
+    in length, and padding there would change the state.
+
+    Args:
+        prompts: of B rows.
+        input_ids, attention_mask: the same, (B, T), padded on the left.
+
+    Returns:
+        None where there is nothing to share.
+    """
+    row_of: dict[tuple[int, ...], int] = {}
+    for row, ids in enumerate(prompts):
+        row_of.setdefault(tuple(ids), row)
+    distinct = list(row_of.values())
+    if len(distinct) == len(prompts) or input_ids.shape[1] == 1:
+        return None
+    mask = attention_mask[distinct, :-1]
+    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    cache = base.base_model(  # the decoder without its head
+        input_ids=input_ids[distinct, :-1],
+        attention_mask=mask,
+        position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
+        use_cache=True,
+    ).past_key_values
+    place = {row: n for n, row in enumerate(distinct)}
+    copies = [place[row_of[tuple(ids)]] for ids in prompts]
+    cache.reorder_cache(torch.tensor(copies, device=input_ids.device))
+    return cache
