@@ -217,11 +217,17 @@ def test_the_table_of_the_example_is_that_of_its_report():
         assert f"| `{method['method']}` | {one['mean']:.3f} | {interval} |" in README
 
 
-def test_the_table_of_the_reward_is_that_of_its_report():
-    report = (REPO / "docs/examples/coordination_gap_stages/ablation.md").read_text()
-    rows = [line for line in report.splitlines() if line.startswith("|")]
-    assert len(rows) == 15
-    assert all(row in README for row in rows)
+@pytest.mark.parametrize(
+    ("report", "count"),
+    [("coordination_gap_stages/ablation.md", 15), ("coordination_gap_table/table.md", 18)],
+)
+def test_the_rows_of_an_example_are_those_of_its_report(report, count):
+    lines = (REPO / "docs/examples" / report).read_text().splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("|"))
+    rows = lines[first : first + count]
+    assert all(row.startswith("|") for row in rows)
+    assert not lines[first + count].startswith("|")
+    assert "\n".join(rows) in README
 
 
 def test_links_lead_somewhere():
