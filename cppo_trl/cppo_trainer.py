@@ -28,6 +28,7 @@ from .problems import Problem
 from .role_trainer import RoleTrainer
 from .rollout_logs import RolloutLogs
 from .rollouts import Rollout, RolloutPolicy
+from .sampling_correction import correct_sampling, correction_metrics
 from .scores import Scores
 from .scoring import RewardFunction, RolloutScorer, judge_and_verifier
 from .training_data import as_dataset, problems_of, refuse_too_few
@@ -193,10 +194,11 @@ class CPPOTrainer(RolloutLogs, RoleTrainer):
         updates = (
             args.steps_per_generation * self.num_iterations // args.gradient_accumulation_steps
         )
+        corrects = args.use_vllm and args.vllm_importance_sampling_correction
         size = args.per_device_train_batch_size * (args.num_strategies + 1)
         rows = sorted(rows, key=lambda row: len(row.prompt_ids) + len(row.completion_ids))
         for chunk in (rows[start : start + size] for start in range(0, len(rows), size)):
-            if updates > 1:  # later updates are off-policy
+            if updates > 1 or corrects:  # later updates are off-policy
                 sampling = self._logps(chunk, [row.role for row in chunk])
                 for row, logps in zip(chunk, sampling, strict=True):
                     row.old_logps = logps
@@ -204,6 +206,15 @@ class CPPOTrainer(RolloutLogs, RoleTrainer):
                 reference = self._logps(chunk, [self.references[row.role] for row in chunk])
                 for row, logps in zip(chunk, reference, strict=True):
                     row.ref_logps = logps
+        if corrects:
+            facts = correct_sampling(
+                rows,
+                args.vllm_importance_sampling_mode,
+                args.vllm_importance_sampling_clip_min,
+                args.vllm_importance_sampling_clip_max,
+            )
+            for name, value in correction_metrics(gather(facts.to(args.device)).cpu()).items():
+                self._metrics[self._mode][name].append(value)
 
     def compute_loss(
         self,

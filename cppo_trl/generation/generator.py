@@ -45,3 +45,17 @@ class Generator(Protocol):
     ) -> list[Completion]:
         """Continues each prompt (token ids) once, as `adapter`, in the order of the prompts."""
         ...
+
+
+class StreamingGenerator(Generator, Protocol):
+    """A backend that takes more prompts while it works on others."""
+
+    def submit(self, prompt_ids: list[int], adapter: str, sampling: Sampling) -> int:
+        """Begins to continue a prompt, and returns the ticket that `finished` names it by."""
+        ...
+
+    def finished(self) -> list[tuple[int, Completion]]:
+        """The completions, by ticket, that were finished since the last call: waits for at least
+        one while any prompt is open, and is empty when none is.
+        """
+        ...
