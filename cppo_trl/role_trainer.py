@@ -61,8 +61,8 @@ class RoleTrainer(RoleCheckpoints, GRPOTrainer):
     ):
         refuse_sharding(args)
         set_seed(args.seed)  # the adapters are drawn below
-        # With a KL term, GRPOTrainer would look for an adapter called "default"; with vLLM, it would
-        # start an engine of its own, for merged weights.
+        # With a KL term, GRPOTrainer would look for an adapter called "default"; with vLLM, it
+        # would start an engine of its own, for merged weights.
         hidden: dict[str, Any] = {"beta": 0.0, "use_vllm": False}
         if isinstance(model, str):
             hidden["model_init_kwargs"] = None  # used here; it would say that they are ignored

@@ -9,6 +9,7 @@ the same machine, or the folder is on a disk that both machines mount under the 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -157,9 +158,9 @@ class VLLMServerGenerator(Streams):
             return
         raise VLLMServerError(
             f"the server at {self.base_url} did not load {version.path} (status "
-            f"{answer.status_code}: {answer.text[:300]}). It needs --enable-lora, a --max-lora-rank "
-            f"of {self._adapters.rank} or more, VLLM_ALLOW_RUNTIME_LORA_UPDATING=True, and must see "
-            "that folder."
+            f"{answer.status_code}: {answer.text[:300]}). It must see that folder, and needs "
+            f"--enable-lora, a --max-lora-rank of {self._adapters.rank} or more, and "
+            "VLLM_ALLOW_RUNTIME_LORA_UPDATING=True."
         )
 
     def _complete(
@@ -172,24 +173,25 @@ class VLLMServerGenerator(Streams):
             "max_tokens": min(sampling.max_new_tokens, self._context - len(prompt_ids)),
             "return_token_ids": True,
         }
-        deadline, fault = None, ""
-        while deadline is None or time.monotonic() < deadline:
+        deadline = None
+        while True:
             answer = self._ask("POST", "/v1/completions", body, accepts=(200, 404))
+            try:
+                return _completion(answer, name)
+            except ValueError as error:
+                fault = error
+            deadline = deadline or time.monotonic() + self._timeout
+            if time.monotonic() > deadline:
+                raise VLLMServerError(f"the server at {self.base_url}: {fault}")
             if answer.status_code == 404 and version is not None:
-                fault = answer.text[:300]
                 self._load(version)  # the server came back without it
             else:
-                try:
-                    return _completion(answer.json(), name)
-                except (KeyError, IndexError, TypeError, ValueError) as error:
-                    fault = f"{type(error).__name__}: {error}"  # a server on its way down
-            deadline = deadline or time.monotonic() + self._timeout
-            time.sleep(0.1)
-        raise VLLMServerError(f"the server at {self.base_url} gives no completion: {fault}")
+                time.sleep(_LONGEST_PAUSE)  # it is on its way down
 
     def _refuse_raw_logprobs(self) -> None:
         """Compares two temperatures: the log-probabilities of a raw mode know neither."""
         body = {"model": self._base, "prompt": [0], "max_tokens": 1, "logprobs": 5}
+        body["return_tokens_as_token_ids"] = True  # two tokens may have the same text
         tops = []
         for temperature in (1.0, 4.0):
             answer = self._ask("POST", "/v1/completions", body | {"temperature": temperature})
@@ -215,7 +217,10 @@ class VLLMServerGenerator(Streams):
         while True:
             try:
                 answer = self._session.request(
-                    method, self.base_url + path, json=body, timeout=self._request_timeout
+                    method,
+                    self.base_url + path,
+                    json=body,
+                    timeout=(self._timeout, self._request_timeout),
                 )
                 if answer.status_code in accepts:
                     return answer
@@ -235,13 +240,18 @@ class VLLMServerGenerator(Streams):
             pause = min(2 * pause, _LONGEST_PAUSE)
 
 
-def _completion(answer: dict[str, Any], name: str) -> Completion:
+def _completion(answer: requests.Response, name: str) -> Completion:
     """Reads an answer, and refuses one of another model or that was broken off, as `ValueError`."""
-    (choice,) = answer["choices"]
+    if answer.status_code != 200:
+        raise ValueError(answer.text[:300])
+    said = answer.json()  # what is no JSON is a ValueError, too
+    (choice,) = said["choices"]
     token_ids, logprobs = choice["token_ids"], choice["logprobs"]["token_logprobs"]
-    reason = choice["finish_reason"]
-    if answer["model"] != name:
-        raise ValueError(f"{answer['model']!r} answered for {name!r}")
-    if reason not in ("stop", "length") or not token_ids or len(token_ids) != len(logprobs):
-        raise ValueError(f"finish_reason {reason!r} after {len(token_ids)} tokens")
-    return Completion(token_ids, reason == "length", logprobs)
+    if said["model"] != name:
+        raise ValueError(f"{said['model']!r} answered for {name!r}")
+    if choice["finish_reason"] not in ("stop", "length") or not token_ids:
+        raise ValueError(f"finish_reason {choice['finish_reason']!r}")
+    if len(logprobs) != len(token_ids):
+        raise ValueError(f"{len(token_ids)} tokens, but {len(logprobs)} log-probabilities")
+    logprobs = [math.nan if logprob is None else logprob for logprob in logprobs]
+    return Completion(token_ids, choice["finish_reason"] == "length", logprobs)
