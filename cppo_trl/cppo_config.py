@@ -21,6 +21,7 @@ from .config_checks import (
 from .generation import Sampling
 from .prompts import DEFAULT_PLAN, DEFAULT_SOLVE, Prompts
 from .roles import PLANNER, ROLES, SOLVER
+from .vllm_checks import refuse_unusable_vllm
 
 
 @dataclass
@@ -163,6 +164,13 @@ class CPPOConfig(GRPOConfig):
             "cppo_trl.prompts."
         },
     )
+    vllm_adapter_dir: str | None = field(
+        default=None,
+        metadata={
+            "help": "Where the adapters are written for a vLLM server (vllm_mode='server'), which "
+            "must see them under the same path; None is the system's folder for temporary files."
+        },
+    )
     loss_type: str = field(
         default="grpo",
         metadata={
@@ -184,6 +192,7 @@ class CPPOConfig(GRPOConfig):
         super().__post_init__()
         refuse_unknown_choices(self)
         refuse_unsupported(self)
+        refuse_unusable_vllm(self)
         refuse_impossible_groups(self)
         refuse_split_rollouts(self)
         self.prompts()  # refuses templates with unknown or missing fields

@@ -32,6 +32,7 @@ from .sampling_correction import correct_sampling, correction_metrics
 from .scores import Scores
 from .scoring import RewardFunction, RolloutScorer, judge_and_verifier
 from .training_data import as_dataset, problems_of, refuse_too_few
+from .vllm_backend import refuse_missing_vllm, vllm_generator
 
 # What GRPOTrainer takes that replaces a part of its rollouts, which CPPO's replace whole.
 _ROLLOUT_ARGUMENTS = ("tools", "rollout_func", "environment_factory")
@@ -111,6 +112,7 @@ class CPPOTrainer(RolloutLogs, RoleTrainer):
         self.judge, self.verifier = judge_and_verifier(
             reward_funcs, judge, verifier, args.planner_reward
         )
+        refuse_missing_vllm(args)
         train_dataset = as_dataset(train_dataset, "train_dataset")
         eval_dataset = as_dataset(eval_dataset, "eval_dataset")
         refuse_too_few(train_dataset, args.generation_batch_size, args.num_generations)
@@ -128,6 +130,11 @@ class CPPOTrainer(RolloutLogs, RoleTrainer):
             self.judge.attach(self.model)
         self.add_callback(LevelOffCallback())
         self.add_callback(VarianceCallback(args.learning_roles, args.planner_reward))
+        self._vllm = (
+            vllm_generator(self.model, args, self.accelerator, self.eos_token_ids)
+            if args.use_vllm
+            else None
+        )
         self.rollout_policy = self._make_rollout_policy()
         self.scorer = RolloutScorer(
             self.judge,
@@ -148,12 +155,16 @@ class CPPOTrainer(RolloutLogs, RoleTrainer):
         M = self.num_generations if training else self.num_generations_eval
         L = args.attempts_per_strategy if training else 1
 
+        if self._vllm is not None:
+            self._vllm.begin_rollout()
         with self._timed("planning"):
             rollouts = self.rollout_policy.plan(problems_of(inputs))
         with self._timed("judging"):
             valid = self.scorer.judge(inputs, rollouts, trainer_state=self.state)
         with self._timed("solving"):
             self.rollout_policy.solve(self._worth_solving(rollouts, valid), L)
+        if self._vllm is not None:
+            self._vllm.end_rollout()
         with self._timed("verifying"):
             passed = self.scorer.verify(inputs, rollouts, L, trainer_state=self.state)
 
@@ -336,7 +347,7 @@ class CPPOTrainer(RolloutLogs, RoleTrainer):
 
     def _make_rollout_policy(self) -> RolloutPolicy:
         args = self.args
-        generator = TransformersGenerator(
+        generator = self._vllm or TransformersGenerator(
             self.model,
             self.processing_class,
             self.eos_token_ids,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import count
 from typing import Any
@@ -49,6 +49,7 @@ class VLLMServerGenerator(Streams):
         request_timeout: seconds for one completion; None for any number.
         concurrency: most requests that are open at a time.
         loads: False for a process that leaves the loading of new adapters to another one.
+        barrier: waits for all such processes, where there are several.
 
     Raises:
         VLLMServerError: there is no such server, or its log-probabilities are not those of the
@@ -65,6 +66,7 @@ class VLLMServerGenerator(Streams):
         request_timeout: float | None = None,
         concurrency: int = 256,
         loads: bool = True,
+        barrier: Callable[[], None] | None = None,
     ):
         super().__init__()
         self.base_url = base_url.rstrip("/")
@@ -73,6 +75,7 @@ class VLLMServerGenerator(Streams):
         self._timeout = timeout
         self._request_timeout = request_timeout
         self._loads = loads
+        self._barrier = barrier
         self._session = requests.Session()
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, HTTPAdapter(pool_maxsize=concurrency))
@@ -120,14 +123,15 @@ class VLLMServerGenerator(Streams):
         if self._open:
             raise RuntimeError(f"{len(self._open)} prompts are open; adapters change between them")
         before = dict(self._adapters.current)
-        for version in self._adapters.update():
-            if not self._loads:
-                continue
+        updated = self._adapters.update()
+        for version in updated if self._loads else []:
             self._load(version)
             if version.adapter in before:
-                # Unknown to a server that came back: gone is gone.
+                # A server that came back does not know it: gone is gone.
                 name = {"lora_name": before[version.adapter].name}
                 self._ask("POST", "/v1/unload_lora_adapter", name, accepts=(200, 404))
+        if updated and self._barrier is not None:
+            self._barrier()
 
     def begin_rollout(self) -> None:
         """Gives the server the adapters as they are now."""
