@@ -3,16 +3,25 @@
 `Speaker` is what stands between messages and tokens, for any backend.
 """
 
-from .generator import Completion, Generator, Sampling
+from .adapter_sync import AdapterSync, AdapterVersion
+from .generator import Completion, Generator, Sampling, StreamingGenerator
 from .speaker import Message, Speaker, Turn
 from .transformers_generator import TransformersGenerator
+from .vllm_generator import VLLMGenerator
+from .vllm_server import VLLMServerError, VLLMServerGenerator
 
 __all__ = [
+    "AdapterSync",
+    "AdapterVersion",
     "Completion",
     "Generator",
     "Message",
     "Sampling",
     "Speaker",
+    "StreamingGenerator",
     "TransformersGenerator",
     "Turn",
+    "VLLMGenerator",
+    "VLLMServerError",
+    "VLLMServerGenerator",
 ]

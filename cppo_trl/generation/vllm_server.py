@@ -197,7 +197,7 @@ class VLLMServerGenerator(Streams):
         body = {"model": self._base, "prompt": [0], "max_tokens": 1, "logprobs": 5}
         body["return_tokens_as_token_ids"] = True  # two tokens may have the same text
         tops = []
-        for temperature in (1.0, 4.0):
+        for temperature in (1.0, 2.0):
             answer = self._ask("POST", "/v1/completions", body | {"temperature": temperature})
             (top,) = answer.json()["choices"][0]["logprobs"]["top_logprobs"]
             tops.append(sorted(top.values())[-5:])
