@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from accelerate.accelerator import Accelerator
 from accelerate.utils import broadcast_object_list
 from bitsandbytes.nn import Linear4bit, Linear8bitLt
 from peft import PeftModel
 from trl.trainer.utils import ensure_master_addr_port, get_config_model_id
-
-from accelerate import Accelerator
 
 from .cppo_config import CPPOConfig
 from .generation.adapter_sync import AdapterSync

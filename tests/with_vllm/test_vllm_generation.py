@@ -118,12 +118,15 @@ def test_a_prompt_may_follow_while_others_are_open(backend, prompts):
     long = backend.submit(prompts[0], "planner", Sampling(max_new_tokens=200))
     short = backend.submit(prompts[1], "planner", Sampling(max_new_tokens=2))
     (first, _), *rest = backend.finished()
-    assert first == short and rest == []
+    assert first == short
+    assert rest == []
     attempt = backend.submit(prompts[2], "solver", Sampling(max_new_tokens=2))
     (second, _), *rest = backend.finished()
-    assert second == attempt and rest == []
+    assert second == attempt
+    assert rest == []
     ((last, completion),) = backend.finished()
-    assert last == long and len(completion.token_ids) <= 200
+    assert last == long
+    assert len(completion.token_ids) <= 200
     assert backend.finished() == []
 
 
