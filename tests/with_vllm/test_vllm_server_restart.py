@@ -66,5 +66,5 @@ def test_a_prompt_as_long_as_the_context_is_refused(client):
 def test_a_folder_that_the_server_cannot_see_is_an_error(server, policy, tokenizer, tmp_path):
     adapters = AdapterSync(policy, folder=tmp_path / "elsewhere")  # written by no one
     generator = VLLMServerGenerator(server.url, adapters, [tokenizer.eos_token_id])
-    with pytest.raises(VLLMServerError, match="did not load .*elsewhere.*must see that folder"):
+    with pytest.raises(VLLMServerError, match=r"did not load .*elsewhere.*must see that folder"):
         generator.sync()
