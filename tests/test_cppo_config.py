@@ -11,6 +11,7 @@ from trl import GRPOConfig, TrlParser
 
 from cppo_trl.cppo_config import CPPOConfig
 from cppo_trl.prompts import DEFAULT_PLAN, DEFAULT_SOLVE
+from cppo_trl.vllm_checks import refuse_unusable_vllm
 
 
 def config(**settings):
@@ -330,8 +331,7 @@ def test_to_dict_round_trips():
 
 
 def test_engines_of_several_processes_are_not_split_over_devices(monkeypatch):
-    settings = {"use_vllm": True, "vllm_tensor_parallel_size": 2}
-    config(**settings)
+    one_process = config(use_vllm=True, vllm_tensor_parallel_size=2)
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ValueError, match="vllm_tensor_parallel_size=2 with 2 processes"):
-        config(**settings)
+        refuse_unusable_vllm(one_process)

@@ -76,7 +76,9 @@ class VLLMGenerator(Streams):
         if adapters is not None:
             engine |= {
                 "enable_lora": True,
-                "max_loras": len(adapters.adapters),
+                # On a CPU, vLLM 0.32 gives prompts without adapter the last slot's weights where a
+                # batch has others too: one slot stays empty.
+                "max_loras": len(adapters.adapters) + current_platform.is_cpu(),
                 "max_lora_rank": lora_rank(adapters.rank),
             }
         with torch.random.fork_rng():  # the engine seeds the training's random numbers as well

@@ -5,6 +5,9 @@
 
 The adapters travel as files, so the server must see the folder that they are written to: it runs on
 the same machine, or the folder is on a disk that both machines mount under the same path.
+
+A server on a CPU (seen with vLLM 0.32) mixes up prompts of the bare base with prompts of adapters
+that are open at the same time; on a GPU it does not use those kernels.
 """
 
 from __future__ import annotations
