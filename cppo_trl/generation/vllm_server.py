@@ -29,7 +29,7 @@ from .generator import Completion, Sampling
 from .streams import Streams
 from .vllm_generator import sampling_fields
 
-_LONGEST_PAUSE = 5.0  # seconds between two attempts at a server that is down
+_PAUSE, _LONGEST_PAUSE = 0.2, 5.0  # seconds between two attempts at a server that is down
 _PAST_TROUBLE = (408, 425, 429, 500, 502, 503, 504)  # states that may be over at the next attempt
 
 
@@ -193,7 +193,7 @@ class VLLMServerGenerator(Streams):
             if answer.status_code == 404 and version is not None:
                 self._load(version)  # the server came back without it
             else:
-                time.sleep(_LONGEST_PAUSE)  # it is on its way down
+                time.sleep(_PAUSE)  # it is on its way down
 
     def _refuse_raw_logprobs(self) -> None:
         """Compares two temperatures: the log-probabilities of a raw mode know neither."""
@@ -220,7 +220,7 @@ class VLLMServerGenerator(Streams):
         """Asks until there is an answer with an accepted status; a server that is down, starting or
         overloaded is asked again, with growing pauses.
         """
-        deadline, pause = None, 0.1
+        deadline, pause = None, _PAUSE
         while True:
             try:
                 answer = self._session.request(
