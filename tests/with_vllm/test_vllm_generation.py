@@ -115,7 +115,16 @@ def test_streamed_prompts_of_both_roles_are_continued_as_in_a_batch(backend, pro
     assert found == expected
 
 
-def test_a_prompt_may_follow_while_others_are_open(backend, prompts):
+@pytest.fixture
+def endless(backend):
+    """The backend without end tokens: completions are as long as their limit."""
+    given, backend.eos_token_ids = backend.eos_token_ids, []
+    yield backend
+    backend.eos_token_ids = given
+
+
+def test_a_prompt_may_follow_while_others_are_open(endless, prompts):
+    backend = endless
     long = backend.submit(prompts[0], "planner", Sampling(max_new_tokens=200))
     short = backend.submit(prompts[1], "planner", Sampling(max_new_tokens=2))
     (first, _), *rest = backend.finished()
@@ -127,7 +136,7 @@ def test_a_prompt_may_follow_while_others_are_open(backend, prompts):
     assert rest == []
     ((last, completion),) = backend.finished()
     assert last == long
-    assert len(completion.token_ids) <= 200
+    assert len(completion.token_ids) == 200
     assert backend.finished() == []
 
 
@@ -137,14 +146,15 @@ def test_a_batch_leaves_the_open_prompts_to_finished(backend, prompts):
     assert [number for number, _ in backend.finished()] == [ticket]
 
 
-def test_every_end_token_ends_a_completion(backend, prompts):
-    (whole,) = backend.generate(prompts[:1], "solver", GREEDY)
+def test_every_end_token_ends_a_completion(endless, prompts):
+    (whole,) = endless.generate(prompts[:1], "solver", GREEDY)
     assert whole.truncated
+    assert len(whole.token_ids) == 16
     end = whole.token_ids[4]
-    given, backend.eos_token_ids = backend.eos_token_ids, [*backend.eos_token_ids, end]
-    (cut,) = backend.generate(prompts[:1], "solver", GREEDY)
-    backend.eos_token_ids = given
-    assert cut.token_ids == whole.token_ids[: whole.token_ids.index(end) + 1]
+    endless.eos_token_ids = [*range(3), end]
+    (cut,) = endless.generate(prompts[:1], "solver", GREEDY)
+    ends = [i for i, token in enumerate(whole.token_ids) if token in endless.eos_token_ids]
+    assert cut.token_ids == whole.token_ids[: ends[0] + 1]
     assert not cut.truncated
 
 
