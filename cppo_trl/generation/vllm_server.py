@@ -111,6 +111,7 @@ class VLLMServerGenerator(Streams):
     def _next(self) -> dict[int, Completion]:
         done, _ = wait(self._futures, return_when=FIRST_COMPLETED)
         tickets = {self._futures.pop(future): future for future in done}
+        self._open -= tickets.keys()  # whatever comes of them
         return {ticket: future.result() for ticket, future in tickets.items()}
 
     def sync(self) -> None:
