@@ -175,7 +175,7 @@ def test_every_new_field_has_a_help_text():
         ({"vllm_mode": "rpc"}, ["vllm_mode='rpc'", "'colocate'", "'server'"]),
         (
             {"use_vllm": True, "use_transformers_continuous_batching": True},
-            "name two backends",
+            ["use_vllm=True and use_transformers_continuous_batching=True", "two backends"],
         ),
         (
             {"use_vllm": True, "vllm_importance_sampling_mode": "token"},
