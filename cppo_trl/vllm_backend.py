@@ -111,17 +111,23 @@ def _dtype(model: PeftModel, args: CPPOConfig) -> str:
 
 
 def _quantization(model: torch.nn.Module) -> str | None:
-    """How the engine quantizes the base when it loads it, so that it is the training's."""
+    """How the engine quantizes the base when it loads it, so that it is the training's.
+
+    vLLM 0.32 has given up bitsandbytes; what it cannot quantize alike is refused.
+    """
+    from vllm.model_executor.layers.quantization import QUANTIZATION_METHODS
+
     modules = list(model.modules())
     if any(isinstance(module, Linear8bitLt) for module in modules):
-        raise ValueError(
-            "the base is quantized to 8 bits, which vLLM cannot do when it loads one; use "
-            "load_in_4bit, or use_vllm=False."
-        )
-    types = {module.weight.quant_type for module in modules if isinstance(module, Linear4bit)}
-    if types - {"nf4"}:
-        raise ValueError(
-            f"the base is quantized with bnb_4bit_quant_type={types.pop()!r}; vLLM does so with "
-            "'nf4' only. Use that, or use_vllm=False."
-        )
-    return "bitsandbytes" if types else None
+        kinds = {"8 bits"}
+    else:
+        kinds = {module.weight.quant_type for module in modules if isinstance(module, Linear4bit)}
+    if not kinds:
+        return None
+    if kinds == {"nf4"} and "bitsandbytes" in QUANTIZATION_METHODS:
+        return "bitsandbytes"
+    raise ValueError(
+        f"the base is quantized by bitsandbytes ({', '.join(kinds)}), which this vLLM cannot do "
+        "when it loads one; train on a base that is not, use vllm_mode='server' with a server of "
+        "the base, whose sampling the importance ratios correct, or use_vllm=False."
+    )

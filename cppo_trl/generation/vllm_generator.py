@@ -40,7 +40,7 @@ class VLLMGenerator(Streams):
             mode.
         seed: of the engine's random numbers, where it has its own.
         engine: more arguments of `vllm.LLM`, such as `gpu_memory_utilization`, `max_model_len`,
-            `max_num_seqs`, `dtype` or `quantization="bitsandbytes"` (as the training's base is).
+            `max_num_seqs`, `dtype` or `quantization` (as the training's base is).
 
     Raises:
         ImportError: there is no package `vllm`.

@@ -38,7 +38,8 @@ def backend(request, policy, tokenizer):
 def client(server, policy, tokenizer):
     from cppo_trl.generation import AdapterSync, VLLMServerGenerator
 
-    generator = VLLMServerGenerator(server.url, AdapterSync(policy), [tokenizer.eos_token_id])
+    adapters, end = AdapterSync(policy), [tokenizer.eos_token_id]
+    generator = VLLMServerGenerator(server.url, adapters, end, timeout=900)
     yield generator
     generator.close()
 

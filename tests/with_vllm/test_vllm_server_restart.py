@@ -21,7 +21,8 @@ GREEDY = Sampling(max_new_tokens=12, temperature=0)
 
 @pytest.fixture
 def client(server, policy, tokenizer):
-    generator = VLLMServerGenerator(server.url, AdapterSync(policy), [tokenizer.eos_token_id])
+    adapters, end = AdapterSync(policy), [tokenizer.eos_token_id]
+    generator = VLLMServerGenerator(server.url, adapters, end, timeout=900)
     generator.sync()
     yield generator
     generator.close()
@@ -45,7 +46,7 @@ def test_prompts_survive_a_server_that_is_killed_and_comes_back(server, client, 
         found |= dict(finished)
     restart.join()
     client.eos_token_ids = given
-    reference = TransformersGenerator(policy, tokenizer, [])
+    reference = TransformersGenerator(policy, tokenizer, [10**6])  # no token at all
     assert found.keys() == tickets.keys()
     for ticket, (role, prompt_ids) in tickets.items():
         (expected,) = reference.generate([prompt_ids], role, GREEDY)
@@ -68,6 +69,7 @@ def test_a_prompt_as_long_as_the_context_is_refused(client):
 
 def test_a_folder_that_the_server_cannot_see_is_an_error(server, policy, tokenizer, tmp_path):
     adapters = AdapterSync(policy, folder=tmp_path / "elsewhere")  # written by no one
-    generator = VLLMServerGenerator(server.url, adapters, [tokenizer.eos_token_id])
+    end = [tokenizer.eos_token_id]
+    generator = VLLMServerGenerator(server.url, adapters, end, timeout=900)
     with pytest.raises(VLLMServerError, match=r"did not load .*elsewhere.*must see that folder"):
         generator.sync()

@@ -51,6 +51,7 @@ def trained(base_dir, output_dir, **settings):
         "learning_rate": 1e-2,
         "gradient_checkpointing": False,
         "use_vllm": True,
+        "vllm_server_timeout": 900,
         "vllm_importance_sampling_mode": "token_truncate",
         **QUIET,
     }
