@@ -22,8 +22,9 @@ class Row:
 
     `counts` is False for a placeholder, which stands in for a role that has no sequence in a
     micro-batch so that every parameter takes part in every backward, and adds nothing to the loss.
-    `old_logps` and `ref_logps` hold one log-probability for each completion token, in nats, where
-    the loss needs them.
+    `old_logps`, `ref_logps` and `sampling_logps` (the generation backend's own) hold one
+    log-probability for each completion token, in nats, where the loss needs them, and
+    `sampling_ratio` what `sampling_correction.importance_ratio` makes of the first and the last.
     """
 
     role: str
@@ -33,10 +34,15 @@ class Row:
     counts: bool = True
     old_logps: torch.Tensor | None = None
     ref_logps: torch.Tensor | None = None
+    sampling_logps: torch.Tensor | None = None
+    sampling_ratio: torch.Tensor | None = None
 
     @classmethod
     def of(cls, role: str, turn: Turn, advantage: float | list[float]) -> Row:
-        return cls(role, turn.prompt_ids, turn.completion.token_ids, advantage)
+        row = cls(role, turn.prompt_ids, turn.completion.token_ids, advantage)
+        if turn.completion.logprobs is not None:
+            row.sampling_logps = torch.tensor(turn.completion.logprobs)
+        return row
 
     @property
     def has_advantage(self) -> bool:
@@ -60,6 +66,8 @@ class Row:
             counts=False,
             old_logps=torch.zeros(1),
             ref_logps=torch.full((1,), -1e4),  # exp(ref - policy) must not overflow
+            sampling_logps=torch.zeros(1),
+            sampling_ratio=torch.ones(1),
         )
 
 
@@ -131,7 +139,8 @@ def collate(
     completions on the right.
 
     Shapes: prompt tensors (B, P), completion tensors and log-probabilities (B, T), advantages (B,),
-    or (B, T) where a row has one for each token. A placeholder has an empty completion mask.
+    or (B, T) where a row has one for each token, and so are ratios (B, 1) or (B, T). A placeholder
+    has an empty completion mask.
     """
 
     def padded(sequences: list, value: float, side: str) -> torch.Tensor:
@@ -157,4 +166,10 @@ def collate(
         batch["old_per_token_logps"] = padded([row.old_logps for row in rows], 0.0, "right")
     if counted[0].ref_logps is not None:
         batch["ref_per_token_logps"] = padded([row.ref_logps for row in rows], 0.0, "right")
+    if counted[0].sampling_logps is not None:
+        sampling = [row.sampling_logps for row in rows]
+        batch["sampling_per_token_logps"] = padded(sampling, 0.0, "right")
+    if counted[0].sampling_ratio is not None:
+        ratios = [row.sampling_ratio for row in rows]
+        batch["importance_sampling_ratio"] = padded(ratios, 1.0, "right")
     return batch

@@ -14,6 +14,7 @@ from transformers.generation import ContinuousBatchingConfig
 from .advantages import SolverGroup, Std, solver_group_size
 from .rewards import PlannerReward, StrategyCredit
 from .roles import PLANNER, SOLVER
+from .sampling_correction import CORRECTION_MODES
 
 if TYPE_CHECKING:
     from .cppo_config import CPPOConfig
@@ -25,6 +26,8 @@ CHOICES = {
     "strategy_credit": get_args(StrategyCredit),
     "train_roles": ("both", PLANNER, SOLVER),
     "loss_type": ("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "vespo", "luspo"),
+    "vllm_mode": ("colocate", "server"),
+    "vllm_importance_sampling_mode": CORRECTION_MODES,
 }
 
 # Field -> (type, test, what is allowed). Inherited fields stand here where GRPOConfig lets values
@@ -57,15 +60,24 @@ RANGES = {
     "epsilon": _WEIGHT,
     "epsilon_high": _WEIGHT,
     "planner_learning_rate": _WEIGHT,
+    "vllm_gpu_memory_utilization": _SHARE,
+    "vllm_tensor_parallel_size": _WHOLE,
+    "vllm_max_model_length": _WHOLE,
+    "vllm_server_timeout": (Real, lambda value: value > 0, "a number of seconds above 0"),
     "level_off_steps": (int, lambda value: value >= 0, "a whole number of 0 or more"),
     "solver_pass_k": (int, lambda value: value >= 2, "a whole number of 2 or more, or None"),
 }
-_OPTIONAL = ("rollout_batch_size", "epsilon_high", "planner_learning_rate", "solver_pass_k")
+_OPTIONAL = (
+    "rollout_batch_size",
+    "epsilon_high",
+    "planner_learning_rate",
+    "solver_pass_k",
+    "vllm_max_model_length",
+)
 
 # GRPOConfig fields of machinery that CPPO's rollouts replace: (field, what it must be, what to do
 # instead).
 UNSUPPORTED = (
-    ("use_vllm", False, "rollouts run on transformers"),
     ("sync_ref_model", False, "the reference is the checkpoint that the stage started from"),
     ("reward_weights", None, "choose `planner_reward` instead"),
     ("mask_truncated_completions", False, "CPPO always leaves truncated sequences out of the loss"),
@@ -75,6 +87,7 @@ UNSUPPORTED = (
     ("scale_rewards", "group", "choose `advantage_std` instead"),
     ("multi_objective_aggregation", "sum_then_normalize", "choose `planner_reward` instead"),
     ("cast_lm_head_to_fp32", False, "load the base in float32 instead"),
+    ("vllm_structured_outputs_regex", None, "a plan is parsed, and its format is learned"),
 )
 
 # Keys of `transformers_continuous_batching_config` that CPPO sets, and what to set instead.

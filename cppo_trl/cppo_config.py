@@ -22,6 +22,7 @@ from .config_checks import (
 from .generation import Sampling
 from .prompts import DEFAULT_PLAN, DEFAULT_SOLVE, Prompts
 from .roles import PLANNER, ROLES, SOLVER
+from .vllm_checks import refuse_unusable_vllm
 
 
 @dataclass
@@ -33,8 +34,9 @@ class CPPOConfig(GRPOConfig):
     problem; batch sizes count tuples (a tuple is one plan and its K attempts, so up to K + 1
     sequences); `temperature`, `top_p`, `max_completion_length` and `learning_rate` are the
     solver's, and `planner_*` fields set the planner's. `loss_type="grpo"`, `epsilon=0.2` and
-    `beta=0.01` are the method's loss (METHOD: section 3). Rollouts run on `model.generate`, or with
-    `use_transformers_continuous_batching=True` on the continuous batching of transformers.
+    `beta=0.01` are the method's loss (METHOD: section 3). Rollouts run on `model.generate`, with
+    `use_transformers_continuous_batching=True` on the continuous batching of transformers, or with
+    `use_vllm=True` on vLLM.
 
     Raises:
         ValueError: at construction, for a value or combination that cannot work, with what would.
@@ -165,6 +167,13 @@ class CPPOConfig(GRPOConfig):
             "cppo_trl.prompts."
         },
     )
+    vllm_adapter_dir: str | None = field(
+        default=None,
+        metadata={
+            "help": "Where the adapters are written for a vLLM server (vllm_mode='server'), which "
+            "must see them under the same path; None is the system's folder for temporary files."
+        },
+    )
     loss_type: str = field(
         default="grpo",
         metadata={
@@ -187,6 +196,7 @@ class CPPOConfig(GRPOConfig):
         refuse_unknown_choices(self)
         refuse_unsupported(self)
         refuse_impossible_batching(self)
+        refuse_unusable_vllm(self)
         refuse_impossible_groups(self)
         refuse_split_rollouts(self)
         self.prompts()  # refuses templates with unknown or missing fields

@@ -28,9 +28,11 @@ from .problems import Problem
 from .role_trainer import RoleTrainer
 from .rollout_logs import RolloutLogs
 from .rollouts import Rollout, RolloutPolicy
+from .sampling_correction import correct_sampling, correction_metrics
 from .scores import Scores
 from .scoring import RewardFunction, RolloutScorer, judge_and_verifier
 from .training_data import as_dataset, problems_of, refuse_too_few
+from .vllm_backend import refuse_missing_vllm, vllm_generator
 
 # What GRPOTrainer takes that replaces a part of its rollouts, which CPPO's replace whole.
 _ROLLOUT_ARGUMENTS = ("tools", "rollout_func", "environment_factory")
@@ -110,6 +112,7 @@ class CPPOTrainer(RolloutLogs, RoleTrainer):
         self.judge, self.verifier = judge_and_verifier(
             reward_funcs, judge, verifier, args.planner_reward
         )
+        refuse_missing_vllm(args)
         train_dataset = as_dataset(train_dataset, "train_dataset")
         eval_dataset = as_dataset(eval_dataset, "eval_dataset")
         refuse_too_few(train_dataset, args.generation_batch_size, args.num_generations)
@@ -127,6 +130,11 @@ class CPPOTrainer(RolloutLogs, RoleTrainer):
             self.judge.attach(self.model)
         self.add_callback(LevelOffCallback())
         self.add_callback(VarianceCallback(args.learning_roles, args.planner_reward))
+        self._vllm = (
+            vllm_generator(self.model, args, self.accelerator, self.eos_token_ids)
+            if args.use_vllm
+            else None
+        )
         self.rollout_policy = self._make_rollout_policy()
         self.scorer = RolloutScorer(
             self.judge,
@@ -147,12 +155,16 @@ class CPPOTrainer(RolloutLogs, RoleTrainer):
         M = self.num_generations if training else self.num_generations_eval
         L = args.attempts_per_strategy if training else 1
 
+        if self._vllm is not None:
+            self._vllm.begin_rollout()
         with self._timed("planning"):
             rollouts = self.rollout_policy.plan(problems_of(inputs))
         with self._timed("judging"):
             valid = self.scorer.judge(inputs, rollouts, trainer_state=self.state)
         with self._timed("solving"):
             self.rollout_policy.solve(self._worth_solving(rollouts, valid), L)
+        if self._vllm is not None:
+            self._vllm.end_rollout()
         with self._timed("verifying"):
             passed = self.scorer.verify(inputs, rollouts, L, trainer_state=self.state)
 
@@ -193,10 +205,11 @@ class CPPOTrainer(RolloutLogs, RoleTrainer):
         updates = (
             args.steps_per_generation * self.num_iterations // args.gradient_accumulation_steps
         )
+        corrects = args.use_vllm and args.vllm_importance_sampling_correction
         size = args.per_device_train_batch_size * (args.num_strategies + 1)
         rows = sorted(rows, key=lambda row: len(row.prompt_ids) + len(row.completion_ids))
         for chunk in (rows[start : start + size] for start in range(0, len(rows), size)):
-            if updates > 1:  # later updates are off-policy
+            if updates > 1 or corrects:  # later updates are off-policy
                 sampling = self._logps(chunk, [row.role for row in chunk])
                 for row, logps in zip(chunk, sampling, strict=True):
                     row.old_logps = logps
@@ -204,6 +217,15 @@ class CPPOTrainer(RolloutLogs, RoleTrainer):
                 reference = self._logps(chunk, [self.references[row.role] for row in chunk])
                 for row, logps in zip(chunk, reference, strict=True):
                     row.ref_logps = logps
+        if corrects:
+            facts = correct_sampling(
+                rows,
+                args.vllm_importance_sampling_mode,
+                args.vllm_importance_sampling_clip_min,
+                args.vllm_importance_sampling_clip_max,
+            )
+            for name, value in correction_metrics(gather(facts.to(args.device)).cpu()).items():
+                self._metrics[self._mode][name].append(value)
 
     def compute_loss(
         self,
@@ -325,6 +347,12 @@ class CPPOTrainer(RolloutLogs, RoleTrainer):
 
     def _make_rollout_policy(self) -> RolloutPolicy:
         args = self.args
+        generator = self._vllm or self._transformers_backend()
+        speaker = Speaker(generator, self.processing_class, args.chat_template_kwargs)
+        return RolloutPolicy(speaker, args.prompts(), args.num_strategies, **args.sampling())
+
+    def _transformers_backend(self) -> TransformersGenerator | ContinuousBatchingGenerator:
+        args = self.args
         backend: dict[str, Any] = {
             "model": self.model,
             "tokenizer": self.processing_class,
@@ -336,11 +364,6 @@ class CPPOTrainer(RolloutLogs, RoleTrainer):
                 gradient_checkpointing_kwargs=args.gradient_checkpointing_kwargs,
             ),
         }
-        if args.use_transformers_continuous_batching:
-            generator = ContinuousBatchingGenerator(
-                **backend, config=self.continuous_batching_config
-            )
-        else:
-            generator = TransformersGenerator(**backend)
-        speaker = Speaker(generator, self.processing_class, args.chat_template_kwargs)
-        return RolloutPolicy(speaker, args.prompts(), args.num_strategies, **args.sampling())
+        if not args.use_transformers_continuous_batching:
+            return TransformersGenerator(**backend)
+        return ContinuousBatchingGenerator(**backend, config=self.continuous_batching_config)

@@ -144,6 +144,8 @@ def loss_terms(
     ratio = (logps - batch.get("old_per_token_logps", logps)).exp()
     clipped = ratio.clamp(1 - epsilon_low, 1 + epsilon_high)
     loss = -torch.minimum(ratio * advantages, clipped * advantages)
+    if "importance_sampling_ratio" in batch:
+        loss = loss * batch["importance_sampling_ratio"]
     terms = {
         "advantage": (magnitudes * sequences, sequences),
         "entropy": ((entropies * mask).sum(1), tokens),

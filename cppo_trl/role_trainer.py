@@ -61,8 +61,9 @@ class RoleTrainer(RoleCheckpoints, GRPOTrainer):
     ):
         refuse_sharding(args)
         set_seed(args.seed)  # the adapters are drawn below
-        # With a KL term, GRPOTrainer would look for an adapter called "default".
-        hidden: dict[str, Any] = {"beta": 0.0}
+        # With a KL term, GRPOTrainer would look for an adapter called "default"; with vLLM, it
+        # would start an engine of its own, for merged weights.
+        hidden: dict[str, Any] = {"beta": 0.0, "use_vllm": False}
         if isinstance(model, str):
             hidden["model_init_kwargs"] = None  # used here; it would say that they are ignored
             ignored = None
@@ -86,7 +87,7 @@ class RoleTrainer(RoleCheckpoints, GRPOTrainer):
                 quantization_config=ignored,
                 **kwargs,
             )
-        self.beta = args.beta
+        self.beta, self.use_vllm = args.beta, args.use_vllm  # what the loss reads
         make_trainable(model, args.learning_roles)
         self.references = add_references(model) if args.beta else {}
         self.router = role_router(model)

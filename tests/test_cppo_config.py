@@ -11,6 +11,7 @@ from trl import GRPOConfig, TrlParser
 
 from cppo_trl.cppo_config import CPPOConfig
 from cppo_trl.prompts import DEFAULT_PLAN, DEFAULT_SOLVE
+from cppo_trl.vllm_checks import refuse_unusable_vllm
 
 
 def config(**settings):
@@ -171,7 +172,30 @@ def test_every_new_field_has_a_help_text():
         ({"plan_template": "{statement} {problem}"}, ["plan template", "{problem}", "{statement}"]),
         ({"plan_template": "Plan it."}, ["plan template", "{statement}"]),
         ({"solve_template": "{statement}"}, ["solve template", "{strategy}"]),
-        ({"use_vllm": True}, ["use_vllm=True", "False"]),
+        ({"vllm_mode": "rpc"}, ["vllm_mode='rpc'", "'colocate'", "'server'"]),
+        (
+            {"use_vllm": True, "use_transformers_continuous_batching": True},
+            ["use_vllm=True and use_transformers_continuous_batching=True", "two backends"],
+        ),
+        (
+            {"use_vllm": True, "vllm_importance_sampling_mode": "token"},
+            ["vllm_importance_sampling_mode='token'", "'token_truncate'", "'sequence_mask'"],
+        ),
+        (
+            {"use_vllm": True, "vllm_max_model_length": 2048},
+            ["vllm_max_model_length=2048", "max_completion_length=2048", "prompt", "None"],
+        ),
+        (
+            {"use_vllm": True, "vllm_mode": "server", "vllm_enable_sleep_mode": True},
+            ["vllm_enable_sleep_mode=True", "vllm_mode='server'", "vllm_enable_sleep_mode=False"],
+        ),
+        (
+            {"use_vllm": True, "loss_type": "vespo"},
+            ["loss_type='vespo'", "'sequence_mask'", "'token_truncate' or 'token_mask'"],
+        ),
+        ({"vllm_structured_outputs_regex": "A: .*"}, ["vllm_structured_outputs_regex", "None"]),
+        ({"vllm_gpu_memory_utilization": 1.5}, ["vllm_gpu_memory_utilization=1.5", "at most 1"]),
+        ({"vllm_server_timeout": 0}, ["vllm_server_timeout=0", "seconds above 0"]),
         ({"scale_rewards": "batch"}, ["scale_rewards='batch'", "advantage_std"]),
         ({"reward_weights": [1.0, 1.0]}, ["reward_weights", "planner_reward"]),
         ({"mask_truncated_completions": True}, ["mask_truncated_completions=True", "False"]),
@@ -191,6 +215,11 @@ def test_impossible_settings_are_refused_with_what_would_work(settings, says):
     [
         {"num_strategies": 2},
         {"num_strategies": 26},
+        {"use_vllm": True},
+        {"use_vllm": True, "vllm_max_model_length": 2049},
+        {"use_vllm": True, "vllm_enable_sleep_mode": True},
+        {"use_vllm": True, "vllm_mode": "server", "vllm_tensor_parallel_size": 2},
+        {"use_vllm": True, "vllm_importance_sampling_mode": "token_mask", "loss_type": "vespo"},
         {"solver_group": "strategy", "attempts_per_strategy": 2},
         {"solver_group": "problem"},
         {"solver_pass_k": 4},
@@ -303,3 +332,10 @@ def test_to_dict_round_trips():
     assert {name: data[name] for name in settings} == settings
     del data["generation_batch_size"]
     assert CPPOConfig(**data).to_dict() == config(**settings).to_dict()
+
+
+def test_engines_of_several_processes_are_not_split_over_devices(monkeypatch):
+    one_process = config(use_vllm=True, vllm_tensor_parallel_size=2)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="vllm_tensor_parallel_size=2 with 2 processes"):
+        refuse_unusable_vllm(one_process)

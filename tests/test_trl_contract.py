@@ -66,6 +66,7 @@ SIGNATURES = [
         "model, accelerator, gather_deepspeed3_params, ...",
     ),
     (disable_gradient_checkpointing, "model, gradient_checkpointing_kwargs"),
+    (utils.ensure_master_addr_port, "addr, port"),
     (
         SFTTrainer.__init__,
         "self, model, args, data_collator, train_dataset, eval_dataset, processing_class, ...",
@@ -158,6 +159,14 @@ SOURCES = [
         "batches.collate may give an advantage for each token",
     ),
     (
+        GRPOTrainer._compute_loss,
+        [
+            r"if self\.use_vllm and self\.vllm_importance_sampling_correction",
+            r"per_token_loss \* inputs\[\"importance_sampling_ratio\"\]",
+        ],
+        "RoleTrainer sets use_vllm after GRPOTrainer.__init__, for the ratios of collate",
+    ),
+    (
         GRPOTrainer.log,
         [r"self\._metrics\[mode\]", r"self\._logs\[\"extra\"\]", r"f\"eval_\{key\}\""],
         "CPPOTrainer logs through _metrics and _logs",
@@ -229,11 +238,12 @@ def test_source(function, patterns, reason):
 
 
 def test_the_loss_reads_no_tensor_that_our_batches_lack():
-    row = Row("planner", [1], [2], 1.0, old_logps=torch.zeros(1), ref_logps=torch.zeros(1))
+    one = torch.zeros(1)
+    row = Row("planner", [1], [2], 1.0, True, one, one, sampling_logps=one, sampling_ratio=one)
     given = {*collate([row], 0, torch.device("cpu")), "num_items_in_batch"}
     read = set(re.findall(r'inputs\["(\w+)"\]', inspect.getsource(GRPOTrainer._compute_loss)))
-    # Of tools and of vLLM: read only if they are there, or if vLLM is in use, which is refused.
-    assert read - given == {"tool_mask", "importance_sampling_ratio"}, (
+    # Of tools: read only if they are there.
+    assert read - given == {"tool_mask"}, (
         "_compute_loss reads other tensors than batches.collate gives"
     )
 
@@ -369,6 +379,7 @@ ATTRIBUTES = [
     "num_generations_eval",
     "num_iterations",
     "reward_weights",
+    "use_vllm",
 ]
 
 

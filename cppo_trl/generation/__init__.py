@@ -3,12 +3,17 @@
 `Speaker` is what stands between messages and tokens, for any backend.
 """
 
+from .adapter_sync import AdapterSync, AdapterVersion
 from .continuous_batching_generator import ContinuousBatchingGenerator
 from .generator import Completion, Generator, Sampling, StreamingGenerator
 from .speaker import Message, Speaker, Turn
 from .transformers_generator import TransformersGenerator
+from .vllm_generator import VLLMGenerator
+from .vllm_server import VLLMServerError, VLLMServerGenerator
 
 __all__ = [
+    "AdapterSync",
+    "AdapterVersion",
     "Completion",
     "ContinuousBatchingGenerator",
     "Generator",
@@ -18,4 +23,7 @@ __all__ = [
     "StreamingGenerator",
     "TransformersGenerator",
     "Turn",
+    "VLLMGenerator",
+    "VLLMServerError",
+    "VLLMServerGenerator",
 ]

@@ -51,12 +51,11 @@ class StreamingGenerator(Generator, Protocol):
     """A backend that takes more prompts while it works on others."""
 
     def submit(self, prompt_ids: list[int], adapter: str, sampling: Sampling) -> int:
-        """Begins to continue a prompt (token ids) as `adapter`, and returns its number."""
+        """Begins to continue a prompt, and returns the ticket that `finished` names it by."""
         ...
 
     def finished(self) -> list[tuple[int, Completion]]:
-        """What finished since the last call, with the numbers that `submit` gave.
-
-        Waits for at least one while any is open; empty when none is.
+        """The completions, by ticket, that were finished since the last call: waits for at least
+        one while any prompt is open, and is empty when none is.
         """
         ...
