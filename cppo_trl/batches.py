@@ -166,7 +166,8 @@ def collate(
         batch["old_per_token_logps"] = padded([row.old_logps for row in rows], 0.0, "right")
     if counted[0].ref_logps is not None:
         batch["ref_per_token_logps"] = padded([row.ref_logps for row in rows], 0.0, "right")
-    if counted[0].sampling_logps is not None:
+    # A backend may give them for one role only: of greedy tokens there are none.
+    if all(row.sampling_logps is not None for row in rows):
         sampling = [row.sampling_logps for row in rows]
         batch["sampling_per_token_logps"] = padded(sampling, 0.0, "right")
     if counted[0].sampling_ratio is not None:

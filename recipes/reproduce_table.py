@@ -129,7 +129,7 @@ def read_config(args: argparse.Namespace, given: Sequence[str]) -> TableConfig:
         model=args.model,
         seeds=args.seeds,
         output=args.output,
-        command=shlex.join(["python", __file__, *given]),
+        command=shlex.join(["python", str(RECIPES / Path(__file__).name), *given]),
     )
     if args.rows:
         config = with_rows(config, args.rows)
