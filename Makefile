@@ -37,7 +37,7 @@ test: $(INSTALLED) ## Run the tests
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 test-vllm: $(INSTALLED_VLLM) ## Run the tests of the vLLM backends, on a CPU
-	HF_HUB_OFFLINE=1 $(BIN_VLLM)/python -m pytest $(ARGS) tests/with_vllm
+	HF_HUB_OFFLINE=1 CPPO_TRL_REQUIRE_VLLM=1 $(BIN_VLLM)/python -m pytest $(ARGS) tests/with_vllm
 
 lint: $(INSTALLED) ## Check style and format
 	$(BIN)/ruff check .
