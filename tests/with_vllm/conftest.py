@@ -21,13 +21,10 @@ os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # Where they are what is asked for, a missing vllm is a failure, and not a green run of nothing.
     if find_spec("vllm") is None and not os.environ.get("CPPO_TRL_REQUIRE_VLLM"):
+        skip = pytest.mark.skip(reason="vllm needs an environment of its own: make test-vllm")
         for item in items:
             if Path(__file__).parent in item.path.parents:
-                item.add_marker(
-                    pytest.mark.skip(
-                        reason="vllm holds transformers back, it has an environment of its own: make test-vllm"
-                    )
-                )
+                item.add_marker(skip)
 
 
 @pytest.fixture(scope="session")
