@@ -20,8 +20,8 @@ class Row:
     """One sequence of the loss: the tokens of one plan or one attempt, with its advantage, which is
     one number for all of its tokens or one for each.
 
-    `counts` is False for a placeholder, which stands in for a role that has no sequence in a
-    micro-batch so that every parameter takes part in every backward, and adds nothing to the loss.
+    `counts` is False for a placeholder, which stands in where a micro-batch has no sequence, or
+    fewer than another rank's, and adds nothing to the loss.
     `old_logps`, `ref_logps` and `sampling_logps` (the generation backend's own) hold one
     log-probability for each completion token, in nats, where the loss needs them, and
     `sampling_ratio` what `sampling_correction.importance_ratio` makes of the first and the last.
@@ -45,6 +45,11 @@ class Row:
         return row
 
     @property
+    def length(self) -> int:
+        """Tokens of prompt and completion."""
+        return len(self.prompt_ids) + len(self.completion_ids)
+
+    @property
     def has_advantage(self) -> bool:
         """Whether that of any token is not 0."""
         return any(self.token_advantages())
@@ -56,12 +61,12 @@ class Row:
         return [self.advantage] * len(self.completion_ids)
 
     @classmethod
-    def placeholder(cls, role: str, like: Row) -> Row:
+    def placeholder(cls, role: str) -> Row:
         """One token that is masked; its log-probabilities keep every term of the loss finite."""
         return cls(
             role,
-            like.prompt_ids[:1],
-            like.completion_ids[:1],
+            prompt_ids=[0],
+            completion_ids=[0],
             advantage=0.0,
             counts=False,
             old_logps=torch.zeros(1),
@@ -123,54 +128,49 @@ def rollout_rows(
     return tuples
 
 
-def with_every_role(rows: list[Row], roles: Sequence[str]) -> list[Row]:
-    """Adds a placeholder for each role that has no row, so that no rank waits for a gradient that
-    never comes.
-    """
-    present = {row.role for row in rows}
-    like = rows[0] if rows else Row(roles[0], [0], [0], 0.0)
-    return rows + [Row.placeholder(role, like) for role in roles if role not in present]
-
-
 def collate(
     rows: Sequence[Row], pad_token_id: int, device: torch.device
 ) -> dict[str, torch.Tensor]:
-    """Pads rows to the tensors that `GRPOTrainer._compute_loss` reads, prompts on the left,
-    completions on the right.
+    """Pads rows on the left to the tensors that `GRPOTrainer._compute_loss` reads.
+
+    The completion tensors are the last T tokens of all rows, T being the longest completion: those
+    of a shorter one begin with the end of its prompt, which the model sees and the loss does not
+    (`tool_mask`). So no row is longer than the longest, where prompts and completions that are
+    padded apart would be as long as the longest of both.
 
     Shapes: prompt tensors (B, P), completion tensors and log-probabilities (B, T), advantages (B,),
     or (B, T) where a row has one for each token, and so are ratios (B, 1) or (B, T). A placeholder
-    has an empty completion mask.
+    has an empty `tool_mask`.
     """
 
-    def padded(sequences: list, value: float, side: str) -> torch.Tensor:
+    def padded(sequences: list, value: float) -> torch.Tensor:
         tensors = [torch.as_tensor(sequence) for sequence in sequences]
-        return pad(tensors, padding_value=value, padding_side=side).to(device)
+        return pad(tensors, padding_value=value, padding_side="left").to(device)
 
-    prompts = [row.prompt_ids for row in rows]
-    completions = [row.completion_ids for row in rows]
+    T = max(len(row.completion_ids) for row in rows)
+    ids = padded([[*row.prompt_ids, *row.completion_ids] for row in rows], pad_token_id)
+    mask = padded([[1] * row.length for row in rows], 0)
     batch = {
-        "prompt_ids": padded(prompts, pad_token_id, "left"),
-        "prompt_mask": padded([[1] * len(ids) for ids in prompts], 0, "left"),
-        "completion_ids": padded(completions, pad_token_id, "right"),
-        "completion_mask": padded(
-            [[int(r.counts)] * len(r.completion_ids) for r in rows], 0, "right"
-        ),
+        "prompt_ids": ids[:, :-T],
+        "prompt_mask": mask[:, :-T],
+        "completion_ids": ids[:, -T:],
+        "completion_mask": mask[:, -T:],
+        "tool_mask": padded([[int(row.counts)] * len(row.completion_ids) for row in rows], 0),
     }
     if any(isinstance(row.advantage, list) for row in rows):
-        batch["advantages"] = padded([row.token_advantages() for row in rows], 0.0, "right")
+        batch["advantages"] = padded([row.token_advantages() for row in rows], 0.0)
     else:
         batch["advantages"] = torch.tensor([row.advantage for row in rows], device=device)
     counted = [row for row in rows if row.counts] or rows
     if counted[0].old_logps is not None:
-        batch["old_per_token_logps"] = padded([row.old_logps for row in rows], 0.0, "right")
+        batch["old_per_token_logps"] = padded([row.old_logps for row in rows], 0.0)
     if counted[0].ref_logps is not None:
-        batch["ref_per_token_logps"] = padded([row.ref_logps for row in rows], 0.0, "right")
+        batch["ref_per_token_logps"] = padded([row.ref_logps for row in rows], 0.0)
     # A backend may give them for one role only: of greedy tokens there are none.
     if all(row.sampling_logps is not None for row in rows):
         sampling = [row.sampling_logps for row in rows]
-        batch["sampling_per_token_logps"] = padded(sampling, 0.0, "right")
+        batch["sampling_per_token_logps"] = padded(sampling, 0.0)
     if counted[0].sampling_ratio is not None:
         ratios = [row.sampling_ratio for row in rows]
-        batch["importance_sampling_ratio"] = padded(ratios, 1.0, "right")
+        batch["importance_sampling_ratio"] = padded(ratios, 1.0)
     return batch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 import time
 from collections import Counter
@@ -17,15 +18,17 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl.models import unwrap_model_for_generation
 from trl.trainer.utils import get_config_model_id
 
-from .batches import Row, collate, rollout_rows, with_every_role
+from .batches import Row, collate, rollout_rows
 from .cppo_config import CPPOConfig
 from .generation import ContinuousBatchingGenerator, Speaker, TransformersGenerator
 from .guards.callbacks import LevelOffCallback, VarianceCallback
 from .judges import Judge
 from .metrics import loss_terms, role_totals, rollout_facts
+from .micro_batches import in_pieces, split_evenly
 from .policy import save_policy_config
 from .problems import Problem
 from .role_trainer import RoleTrainer
+from .roles import role_parameters
 from .rollout_logs import RolloutLogs
 from .rollouts import Rollout, RolloutPolicy
 from .sampling_correction import correct_sampling, correction_metrics
@@ -145,6 +148,7 @@ class CPPOTrainer(RolloutLogs, RoleTrainer):
             log_metric=self._log_metric,
         )
         self._rollout_seconds = self._update_seconds = 0.0
+        self._step_totals = torch.zeros(())  # sums and counts of the roles' loss terms
 
     # ---- problem -> plan -> judge -> attempts -> verdicts -> rewards -> advantages -> rows ----
 
@@ -197,6 +201,43 @@ class CPPOTrainer(RolloutLogs, RoleTrainer):
             return rollouts
         return [rollout for rollout, v in zip(rollouts, valid.tolist(), strict=True) if v != 0]
 
+    # ---- rows -> micro-batches ----
+
+    def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
+        """Gives the next micro-batch, of a new rollout where the last is used up."""
+        buffered = self._buffered_inputs
+        inputs = super()._prepare_inputs(generation_batch)
+        if not self.model.training:
+            (micro_batch,) = self._micro_batches([inputs])
+            return micro_batch
+        if self._buffered_inputs is not buffered:
+            self._buffered_inputs = self._micro_batches(self._buffered_inputs)
+            inputs = self._buffered_inputs[self._step % self.args.steps_per_generation]
+        return inputs
+
+    def _micro_batches(self, batches: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The micro-batches of a rollout, from GRPOTrainer's, which hold as many tuples each.
+
+        Each has its `rows`, and the numbers of sequences of its optimizer step (`step_rows`) and of
+        completion tokens of the rollout (`rollout_tokens`), over all ranks.
+        """
+        batches = [[row for rows in batch["tuples"] for row in rows] for batch in batches]
+        tokens = sum(len(row.completion_ids) for rows in batches for row in rows)
+        accumulated = self.args.gradient_accumulation_steps if self.model.training else 1
+        micro_batches = []
+        for first in range(0, len(batches), accumulated):
+            step = batches[first : first + accumulated]
+            totals = torch.tensor([sum(map(len, step)), tokens], device=self.args.device)
+            step_rows, rollout_tokens = self.accelerator.reduce(totals, reduction="sum").tolist()
+            if self._adds_up:
+                step = split_evenly(step, self._teaches, self.accelerator)
+            totals = {"step_rows": step_rows, "rollout_tokens": rollout_tokens}
+            micro_batches += [totals | {"rows": rows} for rows in step]
+        return micro_batches
+
+    def _teaches(self, row: Row) -> bool:
+        return row.has_advantage or not self._only_advantages_teach
+
     # ---- rows -> log-probabilities -> loss ----
 
     def _score_rows(self, rows: list[Row]) -> None:
@@ -207,8 +248,7 @@ class CPPOTrainer(RolloutLogs, RoleTrainer):
         )
         corrects = args.use_vllm and args.vllm_importance_sampling_correction
         size = args.per_device_train_batch_size * (args.num_strategies + 1)
-        rows = sorted(rows, key=lambda row: len(row.prompt_ids) + len(row.completion_ids))
-        for chunk in (rows[start : start + size] for start in range(0, len(rows), size)):
+        for chunk in in_pieces(rows, math.ceil(len(rows) / size)):
             if updates > 1 or corrects:  # later updates are off-policy
                 sampling = self._logps(chunk, [row.role for row in chunk])
                 for row, logps in zip(chunk, sampling, strict=True):
@@ -241,28 +281,30 @@ class CPPOTrainer(RolloutLogs, RoleTrainer):
         with the plans that parse; with the weight, every split of a step over micro-batches and
         ranks gives the same gradient.
         """
-        rows = [row for tuple_ in inputs["tuples"] for row in tuple_]
+        rows, roles = inputs["rows"], self.args.learning_roles
         still: Counter[str] = Counter()  # rows of each role that count, but move nothing
-        if self.model.training and self._only_advantages_teach:
-            still.update(row.role for row in rows if not row.has_advantage)
-            rows = [row for row in rows if row.has_advantage]
-        rows = with_every_role(rows, self.args.learning_roles)
+        if self.model.training:
+            still.update(row.role for row in rows if not self._teaches(row))
+            rows = [row for row in rows if self._teaches(row)]
+        rows = rows or [Row.placeholder(roles[0])]
         # GRPOTrainer gathers one metric for each row, so all ranks need as many.
         most = self.accelerator.gather(torch.tensor([len(rows)], device=self.args.device)).max()
-        rows += [Row.placeholder(rows[0].role, rows[0])] * (int(most) - len(rows))
-        roles = [row.role for row in rows]
+        rows = rows + [Row.placeholder(rows[0].role)] * (int(most) - len(rows))
+        row_roles = [row.role for row in rows]
         batch = collate(rows, self._tokenizer.pad_token_id, self.args.device)
-        step_rows, rollout_tokens = self._totals(inputs)
-        batch["num_items_in_batch"] = rollout_tokens
-        self.router.set_rows(roles)  # until the backward is done
-        with self.temperatures.scoring(roles):
+        batch["num_items_in_batch"] = most.new_tensor(inputs["rollout_tokens"])
+        self.router.set_rows(row_roles)  # until the backward is done
+        with self.temperatures.scoring(row_roles):
             loss = super().compute_loss(model, batch, return_outputs)
-        self._log_roles(rows, batch, still)
-        if self.loss_type not in _ROW_MEAN_LOSSES:
-            return loss
-        accumulated = self.args.gradient_accumulation_steps if self.model.training else 1
-        micro_batches = accumulated * self.accelerator.num_processes
-        return loss * (len(rows) * micro_batches / step_rows.clamp(min=1))
+        self._log_roles(row_roles, batch, still)
+        if self.loss_type in _ROW_MEAN_LOSSES:
+            accumulated = self.args.gradient_accumulation_steps if self.model.training else 1
+            micro_batches = accumulated * self.accelerator.num_processes
+            loss = loss * (len(rows) * micro_batches / max(inputs["step_rows"], 1))
+        for role in set(roles) - set(row_roles):
+            # Other ranks wait for the gradient of every parameter, and so does the optimizer.
+            loss = loss + 0.0 * sum(p.sum() for p in role_parameters(self.model, role))
+        return loss
 
     @property
     def _clips_token_ratios(self) -> bool:
@@ -278,47 +320,40 @@ class CPPOTrainer(RolloutLogs, RoleTrainer):
         """Whether a row without advantage changes nothing: the loss has no term but the surrogate,
         and nothing in it depends on the tokens of other rows.
         """
+        return self._adds_up and not self.beta
+
+    @property
+    def _adds_up(self) -> bool:
+        """Whether the loss of a step is the same however its rows are split over micro-batches."""
         return not (
-            self.beta
-            or self._entropy_bonus_enabled
+            self._entropy_bonus_enabled
             or self.aux_loss_enabled
             or self.loss_type == "bnpo"
             or self.top_entropy_quantile < 1
         )
 
-    def _totals(self, inputs: dict[str, Any]) -> torch.Tensor:
-        """Returns (sequences of this optimizer step, completion tokens of its rollout)."""
-        step = rollout = [inputs]
-        if self.model.training:
-            rollout = self._buffered_inputs
-            count = self.args.gradient_accumulation_steps
-            first = self._step % self.args.steps_per_generation // count * count
-            step = rollout[first : first + count]
-        step_rows, rollout_rows = (
-            [row for batch in batches for tuple_ in batch["tuples"] for row in tuple_]
-            for batches in (step, rollout)
-        )
-        tokens = sum(len(row.completion_ids) for row in rollout_rows)
-        totals = torch.tensor([len(step_rows), tokens], device=self.args.device)
-        return self.accelerator.reduce(totals, reduction="sum")
-
     def _log_roles(
-        self, rows: list[Row], batch: dict[str, torch.Tensor], still: Counter[str]
+        self, row_roles: list[str], batch: dict[str, torch.Tensor], still: Counter[str]
     ) -> None:
-        """Logs loss, advantage, KL and entropy of each role; `still` counts the rows that were left
-        out because their loss and advantage are 0.
+        """Logs loss, advantage, KL and entropy of each role over an optimizer step; `still` counts
+        the rows that were left out because their loss and advantage are 0.
         """
         terms = loss_terms(*self._scores, batch, self.epsilon_low, self.epsilon_high, self.beta)
         if not self._clips_token_ratios:
             del terms["loss"]
         roles, metrics = self.args.learning_roles, self._metrics[self._mode]
-        totals = role_totals(terms, [row.role for row in rows], roles, still)
-        totals = self.accelerator.reduce(totals, reduction="sum").tolist()
-        for name, (sums_R, counts_R) in zip(terms, totals, strict=True):
+        totals = role_totals(terms, row_roles, roles, still)
+        totals = self.accelerator.reduce(totals, reduction="sum")
+        for name, (_, counts_R) in zip(terms, totals, strict=True):
+            if name in ("entropy", "kl") and not counts_R.sum():
+                metrics[name].pop()  # GRPOTrainer logs 0 for a micro-batch of placeholders
+        self._step_totals = self._step_totals + totals
+        if self.model.training and not self.accelerator.sync_gradients:
+            return
+        for name, (sums_R, counts_R) in zip(terms, self._step_totals.tolist(), strict=True):
             for role, total, count in zip(roles, sums_R, counts_R, strict=True):
                 metrics[f"{name}/{role}"].append(total / count if count else torch.nan)
-            if name in ("entropy", "kl") and not sum(counts_R):
-                metrics[name].pop()  # GRPOTrainer logs 0 for a micro-batch of placeholders
+        self._step_totals = torch.zeros(())
 
     def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
         started, rollout_seconds = time.perf_counter(), self._rollout_seconds

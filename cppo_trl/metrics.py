@@ -132,7 +132,7 @@ def loss_terms(
     these have advantages of their own), KL (nats, k3 estimate) and entropy (nats) over tokens.
     `logps` and `entropies` are (B, T), `batch` is of `batches.collate`.
     """
-    mask = batch["completion_mask"]
+    mask = batch["tool_mask"]
     tokens = mask.sum(1)
     sequences = (tokens > 0).float()
     advantages = batch["advantages"]

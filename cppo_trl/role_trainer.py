@@ -112,7 +112,7 @@ class RoleTrainer(RoleCheckpoints, GRPOTrainer):
                 torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1),
                 batch["completion_ids"].shape[1],
             )
-        return [logps[i, : len(row.completion_ids)].cpu() for i, row in enumerate(rows)]
+        return [logps[i, -len(row.completion_ids) :].cpu() for i, row in enumerate(rows)]
 
     def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> tuple:
         output = super()._get_per_token_logps_and_entropies(*args, **kwargs)
@@ -203,7 +203,7 @@ class RoleTrainer(RoleCheckpoints, GRPOTrainer):
         generate_every = self.args.steps_per_generation * self.num_iterations
         if self._step % generate_every and self._buffered_inputs is not None:
             buffer = [
-                [[asdict(row) for row in t] for t in batch["tuples"]]
+                batch | {"rows": [asdict(row) for row in batch["rows"]]}
                 for batch in self._buffered_inputs
             ]
             torch.save({"step": self._step, "buffer": buffer}, self._rollout_file(output_dir))
@@ -214,7 +214,7 @@ class RoleTrainer(RoleCheckpoints, GRPOTrainer):
             saved = torch.load(self._rollout_file(checkpoint), weights_only=True)
             self._step = saved["step"]
             self._buffered_inputs = [
-                {"tuples": [[Row(**row) for row in t] for t in batch]} for batch in saved["buffer"]
+                batch | {"rows": [Row(**row) for row in batch["rows"]]} for batch in saved["buffer"]
             ]
 
     def _rollout_file(self, checkpoint: str) -> Path:

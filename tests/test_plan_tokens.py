@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cppo_trl.batches import Row, collate, with_every_role
+from cppo_trl.batches import Row, collate
 from cppo_trl.generation import Completion, Turn
 from cppo_trl.metrics import loss_terms
 from cppo_trl.plan_tokens import strategy_tokens, token_advantages
@@ -112,9 +112,9 @@ def test_a_batch_has_an_advantage_for_each_token_as_soon_as_one_row_does() -> No
     plain = [Row("planner", [1], [2, 3], 0.5), Row("solver", [1, 1], [4, 5, 6], -1.0)]
     assert collate(plain, 0, CPU)["advantages"].tolist() == [0.5, -1.0]
     mixed = [*plain, Row("planner", [1], [7, 8], [0.25, 2.0])]
-    mixed.append(Row.placeholder("solver", mixed[0]))
+    mixed.append(Row.placeholder("solver"))
     batch = collate(mixed, 0, CPU)
-    assert batch["advantages"].tolist() == [[0.5, 0.5, 0], [-1, -1, -1], [0.25, 2, 0], [0, 0, 0]]
+    assert batch["advantages"].tolist() == [[0, 0.5, 0.5], [-1, -1, -1], [0, 0.25, 2], [0, 0, 0]]
     assert batch["advantages"].shape == batch["completion_ids"].shape
 
 
@@ -126,10 +126,10 @@ def test_a_row_adds_nothing_only_if_no_token_of_it_has_an_advantage() -> None:
 
 
 def test_placeholders_stand_in_beside_rows_with_an_advantage_for_each_token() -> None:
-    rows = with_every_role([Row("planner", [1], [2, 3], [0.5, 0.0])], ("planner", "solver"))
+    rows = [Row("planner", [1], [2, 3], [0.5, 0.0]), Row.placeholder("solver")]
     batch = collate(rows, 0, CPU)
     assert batch["advantages"].tolist() == [[0.5, 0], [0, 0]]
-    assert batch["completion_mask"].tolist() == [[1, 1], [0, 0]]
+    assert batch["tool_mask"].tolist() == [[1, 1], [0, 0]]
 
 
 def test_terms_of_equal_advantages_do_not_depend_on_how_they_are_given() -> None:
