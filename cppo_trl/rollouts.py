@@ -4,10 +4,10 @@ verified.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from .generation import Message, Sampling, Speaker, Turn
+from .generation import Completion, Message, Sampling, Speaker, Turn
 from .plans import format_plan, parse_plan
 from .problems import Problem
 from .prompts import Prompts
@@ -64,35 +64,51 @@ class RolloutPolicy:
         """Writes one plan for each entry of `problems`; repeat a problem to draw several tuples for
         it.
         """
-        messages = [self.prompts.plan_messages(p, self.num_strategies) for p in problems]
-        turns = self._answer(PLANNER, messages)
-        rollouts = []
-        for problem, turn in zip(problems, turns, strict=True):
-            complete = not turn.completion.truncated
-            strategies = parse_plan(turn.text, self.num_strategies) if complete else None
-            rollouts.append(Rollout(problem, turn, strategies))
-        return rollouts
+        turns = self._answer(PLANNER, [self.plan_messages(problem) for problem in problems])
+        return [self.read_plan(*pair) for pair in zip(problems, turns, strict=True)]
 
     def solve(self, rollouts: Sequence[Rollout], attempts_per_strategy: int = 1) -> None:
         """Attempts each strategy of each rollout, in place; unparsable plans get no attempts."""
-        parsed = [rollout for rollout in rollouts if rollout.strategies is not None]
-        messages = [
+        messages = [self.solve_messages(rollout, attempts_per_strategy) for rollout in rollouts]
+        turns = iter(self._answer(SOLVER, [one for many in messages for one in many]))
+        for rollout, many in zip(rollouts, messages, strict=True):
+            rollout.attempts = [next(turns) for _ in many]
+
+    def plan_messages(self, problem: Problem) -> list[Message]:
+        """What the planner is asked."""
+        return self.prompts.plan_messages(problem, self.num_strategies)
+
+    def solve_messages(
+        self, rollout: Rollout, attempts_per_strategy: int = 1
+    ) -> list[list[Message]]:
+        """What the solver is asked, in the order of a rollout's attempts."""
+        return [
             self.prompts.solve_messages(rollout.problem, strategy)
-            for rollout in parsed
-            for strategy in rollout.strategies
+            for strategy in rollout.strategies or ()
             for _ in range(attempts_per_strategy)
         ]
-        turns = iter(self._answer(SOLVER, messages))
-        for rollout in parsed:
-            count = self.num_strategies * attempts_per_strategy
-            rollout.attempts = [next(turns) for _ in range(count)]
+
+    def read_plan(self, problem: Problem, plan: Turn) -> Rollout:
+        """The tuple that the planner's answer stands for."""
+        complete = not plan.completion.truncated
+        strategies = parse_plan(plan.text, self.num_strategies) if complete else None
+        return Rollout(problem, plan, strategies)
+
+    def submit(
+        self, role: str, conversations: Sequence[list[Message]]
+    ) -> list[tuple[int, Callable[[Completion], Turn]]]:
+        """Begins to answer as a role; see `Speaker.submit`."""
+        return self.speaker.submit(
+            conversations, self.adapters[role], self.sampling[role], **_TEMPLATE_KWARGS[role]
+        )
 
     def plan_tokens(
         self, problem: Problem, strategies: Sequence[str]
     ) -> tuple[list[int], list[int]]:
         """A tuple as the planner would have written it: the tokens of its prompt and its plan."""
-        messages = self.prompts.plan_messages(problem, self.num_strategies)
-        (prompt_ids,) = self.speaker.encode([messages], **_TEMPLATE_KWARGS[PLANNER])
+        (prompt_ids,) = self.speaker.encode(
+            [self.plan_messages(problem)], **_TEMPLATE_KWARGS[PLANNER]
+        )
         tokenizer = self.speaker.tokenizer
         plan_ids = tokenizer(format_plan(strategies), add_special_tokens=False)["input_ids"]
         return prompt_ids, [*plan_ids, tokenizer.eos_token_id]

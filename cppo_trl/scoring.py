@@ -29,7 +29,8 @@ class RolloutScorer:
         num_strategies: K.
         shared: keyword arguments of every call; those of one call can be given to `judge` and
             `verify`.
-        log_extra: receives (column, one list of values for each tuple) for what the functions log.
+        log_extra: receives (column, one list of values for each tuple) for what the functions log,
+            at `log`.
     """
 
     def __init__(
@@ -46,19 +47,29 @@ class RolloutScorer:
         self._num_strategies = num_strategies
         self._log_extra = log_extra
         self._shared = shared
+        # column -> place of a tuple in the batch -> values
+        self._extra: dict[str, dict[int, list]] = defaultdict(lambda: defaultdict(list))
 
     def judge(
-        self, rows: Sequence[dict[str, Any]], rollouts: Sequence[Rollout], **shared: Any
+        self,
+        rows: Sequence[dict[str, Any]],
+        rollouts: Sequence[Rollout],
+        places: Sequence[int] | None = None,
+        **shared: Any,
     ) -> torch.Tensor:
-        """Returns J of each tuple, (B,): 0 for an unparsable plan, NaN where it is unknown."""
+        """Returns J of each tuple, (B,): 0 for an unparsable plan, NaN where it is unknown.
+
+        `places` says where they stand in the batch, where they are a part of it.
+        """
         parsed = [i for i, rollout in enumerate(rollouts) if rollout.strategies is not None]
         valid = torch.zeros(len(rollouts))
         valid[parsed] = torch.nan
         if self._judge is not None and parsed:
             turns = [rollouts[i].plan for i in parsed]
             strategies = [rollouts[i].strategies for i in parsed]
+            columns = {"strategies": strategies, **shared}
             valid[parsed] = self._call(
-                self._judge, rows, rollouts, parsed, turns, strategies=strategies, **shared
+                self._judge, rows, rollouts, parsed, turns, places, **columns
             )
         return valid
 
@@ -88,6 +99,12 @@ class RolloutScorer:
             passed[solved] = rewards.view(-1, *shape)
         return passed
 
+    def log(self, count: int) -> None:
+        """Hands on what the functions have logged of a batch of `count` tuples."""
+        for column, values in self._extra.items():
+            self._log_extra(column, [values[place] for place in range(count)])
+        self._extra.clear()
+
     def _call(
         self,
         function: RewardFunction,
@@ -95,14 +112,15 @@ class RolloutScorer:
         rollouts: Sequence[Rollout],
         owners: list[int],
         turns: list[Turn],
+        places: Sequence[int] | None = None,
         **columns: Any,
     ) -> torch.Tensor:
         """Scores `turns`, of which the i-th belongs to the tuple `owners[i]`."""
-        extra: dict[str, list[list]] = defaultdict(lambda: [[] for _ in rollouts])
 
         def log_extra(column: str, values: list) -> None:
             for owner, value in zip(owners, values, strict=True):
-                extra[column][owner].append(value)
+                place = owner if places is None else places[owner]
+                self._extra[column][place].append(value)
 
         data = {name: [rows[i][name] for i in owners] for name in rows[0]}
         data |= columns | {"problem": [rollouts[i].problem for i in owners]}
@@ -115,8 +133,6 @@ class RolloutScorer:
             **self._shared,
             **data,
         )
-        for column, values in extra.items():
-            self._log_extra(column, values)
         return torch.tensor(rewards)
 
 

@@ -15,10 +15,12 @@ a problem gets the same tuples whenever it comes up.
 
 from __future__ import annotations
 
+import random
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from transformers import PreTrainedTokenizerBase
 
 from cppo_trl import CPPOConfig, CPPOTrainer, Problem, TestCase
 from cppo_trl.generation import Completion, Sampling
+from cppo_trl.generation.streams import Streams
 from cppo_trl.plans import format_plan
 from cppo_trl.roles import PLANNER
 
@@ -120,19 +123,20 @@ class ScriptedGenerator:
         """Answers each prompt; the n-th time that a prompt occurs, with its n-th answer."""
         self.calls.append(adapter)
         seen: Counter[str] = Counter()
-        completions = []
-        for ids in prompts:
-            prompt = self.tokenizer.decode(ids)
-            if adapter == PLANNER:
-                problem = int(re.search(r"Problem (\d+)", prompt)[1])
-                answer = scripted_plan(self.script, problem, self.first + seen[prompt])
-            else:
-                answer = scripted_attempt(
-                    re.search(r"Follow (.*)<\|im_end\|>", prompt)[1], seen[prompt]
-                )
-            seen[prompt] += 1
-            completions.append(self.completion(answer))
-        return completions
+        return [self.next_answer(ids, adapter, seen) for ids in prompts]
+
+    def next_answer(self, ids: list[int], adapter: str, seen: Counter[str]) -> Completion:
+        """Answers a prompt that was answered `seen` times, and counts it there."""
+        prompt = self.tokenizer.decode(ids)
+        if adapter == PLANNER:
+            problem = int(re.search(r"Problem (\d+)", prompt)[1])
+            answer = scripted_plan(self.script, problem, self.first + seen[prompt])
+        else:
+            answer = scripted_attempt(
+                re.search(r"Follow (.*)<\|im_end\|>", prompt)[1], seen[prompt]
+            )
+        seen[prompt] += 1
+        return self.completion(answer)
 
     def completion(self, answer: ScriptedText) -> Completion:
         """The tokens of an answer."""
@@ -140,10 +144,47 @@ class ScriptedGenerator:
         return Completion(self.tokenizer(answer.text)["input_ids"] + end, truncated=answer.cut)
 
 
-def scripted_problems(count: int) -> list[Problem]:
+class ScriptedStream(Streams):
+    """A backend that streams what a `ScriptedGenerator` says: one answer at a time, in an order
+    that is drawn.
+
+    `events` lists what happened: (what, role), where what is "submit" or "finish".
+    """
+
+    def __init__(self, generator: ScriptedGenerator, seed: int = 0):
+        super().__init__()
+        self.events: list[tuple[str, str]] = []
+        self._generator = generator
+        self._draws = random.Random(seed)
+        self._seen: Counter[str] = Counter()
+        self._tickets = count()
+        self._answers: dict[int, tuple[str, Completion]] = {}
+
+    def submit(self, prompt_ids: list[int], adapter: str, sampling: Sampling) -> int:
+        if not self._open:  # a new rollout
+            self._seen.clear()
+        ticket = next(self._tickets)
+        answer = self._generator.next_answer(prompt_ids, adapter, self._seen)
+        self._answers[ticket] = adapter, answer
+        self._open.add(ticket)
+        self.events.append(("submit", adapter))
+        return ticket
+
+    def _next(self, seconds: float | None) -> dict[int, Completion]:
+        ticket = self._draws.choice(sorted(self._open))
+        adapter, answer = self._answers.pop(ticket)
+        self.events.append(("finish", adapter))
+        return {ticket: answer}
+
+    def _give_up(self, tickets: Set[int]) -> None:
+        for ticket in tickets:
+            del self._answers[ticket]
+
+
+def scripted_problems(number: int) -> list[Problem]:
     """Problems whose number a `ScriptedGenerator` finds in the prompt."""
     test = TestCase("1", "1")
-    return [Problem(id=f"p{i}", statement=f"Problem {i}.", tests=(test,)) for i in range(count)]
+    return [Problem(id=f"p{i}", statement=f"Problem {i}.", tests=(test,)) for i in range(number)]
 
 
 def scripted_trainer(
@@ -152,6 +193,8 @@ def scripted_trainer(
     output_dir: str | Path,
     *,
     first: int = 0,
+    streams: bool = False,
+    functions: Sequence[Any] = (judge, verifier),
     callbacks: Sequence[Any] = (),
     trainer_settings: dict[str, Any] | None = None,
     **settings: Any,
@@ -163,6 +206,8 @@ def scripted_trainer(
         script: every problem has M tuples, every parsable tuple K strategies.
         output_dir: for checkpoints.
         first: as for `ScriptedGenerator`.
+        streams: whether the generator streams.
+        functions: judge and verifier.
         callbacks, trainer_settings: passed to `CPPOTrainer`.
         settings: of `CPPOConfig`, over the defaults here.
     """
@@ -180,13 +225,12 @@ def scripted_trainer(
     }
     trainer = CPPOTrainer(
         str(model) if isinstance(model, Path) else model,
-        [judge, verifier],
+        list(functions),
         CPPOConfig(str(output_dir), **(defaults | settings)),
         scripted_problems(len(script)),
         callbacks=list(callbacks),
         **(trainer_settings or {}),
     )
-    trainer.rollout_policy.speaker.generator = ScriptedGenerator(
-        script, trainer.processing_class, first
-    )
+    generator = ScriptedGenerator(script, trainer.processing_class, first)
+    trainer.rollout_policy.speaker.generator = ScriptedStream(generator) if streams else generator
     return trainer

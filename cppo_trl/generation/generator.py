@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class Generator(Protocol):
         ...
 
 
+@runtime_checkable
 class StreamingGenerator(Generator, Protocol):
     """A backend that takes more prompts while it works on others."""
 
@@ -54,8 +55,14 @@ class StreamingGenerator(Generator, Protocol):
         """Begins to continue a prompt, and returns the ticket that `finished` names it by."""
         ...
 
-    def finished(self) -> list[tuple[int, Completion]]:
-        """The completions, by ticket, that were finished since the last call: waits for at least
-        one while any prompt is open, and is empty when none is.
+    def finished(self, seconds: float | None = None) -> list[tuple[int, Completion]]:
+        """The completions, by ticket, that were finished since the last call.
+
+        Waits for at least one while any prompt is open, though not much longer than `seconds`; is
+        empty when none is open.
         """
+        ...
+
+    def cancel(self) -> None:
+        """Gives up all prompts that are open."""
         ...

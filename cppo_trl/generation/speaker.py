@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -60,9 +61,28 @@ class Speaker:
             return []
         prompt_ids = self.encode(conversations, **chat_template_kwargs)
         completions = self.generator.generate(prompt_ids, adapter, sampling)
-        texts = [self.decode(completion.token_ids) for completion in completions]
-        rows = zip(conversations, prompt_ids, completions, texts, strict=True)
-        return [Turn(*row) for row in rows]
+        return list(map(self._turn, conversations, prompt_ids, completions))
+
+    def submit(
+        self,
+        conversations: Sequence[list[Message]],
+        adapter: str,
+        sampling: Sampling,
+        **chat_template_kwargs: Any,
+    ) -> list[tuple[int, Callable[[Completion], Turn]]]:
+        """Begins to answer each conversation once, where `generator` streams.
+
+        Returns, for each in their order, the ticket that the generator's `finished` will name, and
+        what makes a turn of the completion that comes with it.
+        """
+        prompt_ids = self.encode(conversations, **chat_template_kwargs)
+        return [
+            (self.generator.submit(ids, adapter, sampling), partial(self._turn, conversation, ids))
+            for conversation, ids in zip(conversations, prompt_ids, strict=True)
+        ]
+
+    def _turn(self, messages: list[Message], prompt_ids: list[int], completion: Completion) -> Turn:
+        return Turn(messages, prompt_ids, completion, self.decode(completion.token_ids))
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text of a completion's tokens, without special ones."""

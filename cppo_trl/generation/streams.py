@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from .generator import Completion, Sampling
 
@@ -23,17 +23,30 @@ class Streams(ABC):
         """Begins to continue a prompt, and returns the ticket that `finished` names it by."""
 
     @abstractmethod
-    def _next(self) -> dict[int, Completion]:
-        """Waits for at least one of the open prompts, and returns all that are finished then."""
+    def _next(self, seconds: float | None) -> dict[int, Completion]:
+        """Waits for at least one of the open prompts, though not much longer than `seconds`, and
+        returns all that are finished then.
+        """
 
-    def finished(self) -> list[tuple[int, Completion]]:
-        """The completions, by ticket, that were finished since the last call: waits for at least
-        one while any prompt is open, and is empty when none is.
+    @abstractmethod
+    def _give_up(self, tickets: Set[int]) -> None:
+        """Works on these open prompts no more."""
+
+    def finished(self, seconds: float | None = None) -> list[tuple[int, Completion]]:
+        """The completions, by ticket, that were finished since the last call.
+
+        Waits for at least one while any prompt is open, though not much longer than `seconds`; is
+        empty when none is open.
         """
         if self._open and not self._kept:
-            self._wait()
+            self._wait(seconds)
         finished, self._kept = self._kept, {}
         return list(finished.items())
+
+    def cancel(self) -> None:
+        """Gives up all prompts that are open, and forgets the completions of others."""
+        self._give_up(self._open)
+        self._open, self._kept = set(), {}
 
     def generate(
         self, prompts: Sequence[list[int]], adapter: str, sampling: Sampling
@@ -44,7 +57,7 @@ class Streams(ABC):
             self._wait()
         return [self._kept.pop(ticket) for ticket in tickets]
 
-    def _wait(self) -> None:
-        finished = self._next()
+    def _wait(self, seconds: float | None = None) -> None:
+        finished = self._next(seconds)
         self._open -= finished.keys()
         self._kept |= finished

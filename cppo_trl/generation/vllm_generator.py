@@ -6,8 +6,10 @@ checkpoint; of what is trained, it is given the adapters only.
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Sequence, Set
 from importlib.util import find_spec
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -112,12 +114,18 @@ class VLLMGenerator(Streams):
         self._open.add(ticket)
         return ticket
 
-    def _next(self) -> dict[int, Completion]:
+    def _next(self, seconds: float | None) -> dict[int, Completion]:
+        deadline = math.inf if seconds is None else time.monotonic() + seconds
         finished: dict[int, Completion] = {}
         while not finished:
-            outputs = self._engine.step()
-            finished = {int(o.request_id): self._completion(o) for o in outputs if o.finished}
+            ended = [output for output in self._engine.step() if output.finished]
+            finished = {int(output.request_id): self._completion(output) for output in ended}
+            if time.monotonic() > deadline:
+                break
         return finished
+
+    def _give_up(self, tickets: Set[int]) -> None:
+        self._engine.abort_request([str(ticket) for ticket in tickets])
 
     def sync(self) -> None:
         """Gives the engine the adapters whose weights have changed since the last call.

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import count
 from typing import Any
@@ -108,11 +108,16 @@ class VLLMServerGenerator(Streams):
         self._open.add(ticket)
         return ticket
 
-    def _next(self) -> dict[int, Completion]:
-        done, _ = wait(self._futures, return_when=FIRST_COMPLETED)
+    def _next(self, seconds: float | None) -> dict[int, Completion]:
+        done, _ = wait(self._futures, seconds, return_when=FIRST_COMPLETED)
         tickets = {self._futures.pop(future): future for future in done}
         self._open -= tickets.keys()  # whatever comes of them
         return {ticket: future.result() for ticket, future in tickets.items()}
+
+    def _give_up(self, tickets: Set[int]) -> None:
+        for future in self._futures:
+            future.cancel()  # what the server works on already is not listened to
+        self._futures = {}
 
     def sync(self) -> None:
         """Gives the server the adapters whose weights have changed since the last call, each state

@@ -62,6 +62,11 @@ class EndpointJudge(Judge):
         """Tokens of all questions and answers so far."""
         return self._endpoint.spent_tokens
 
+    @property
+    def may_run_beside_a_rollout(self) -> bool:
+        """See `Judge`."""
+        return True
+
     def judge_many(self, tuples: Sequence[StrategyTuple]) -> list[Judgement]:
         """The verdict on each tuple, in their order; see `Judge`.
 

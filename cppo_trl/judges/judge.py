@@ -33,6 +33,13 @@ class Judge(ABC):
 
     __name__ = "judge"  # TRL names metrics after the reward function
 
+    @property
+    def may_run_beside_a_rollout(self) -> bool:
+        """Whether it may be asked from another thread while the training's models are at work: for
+        judges that run no model here, and worth it for those that wait for an answer.
+        """
+        return False
+
     @abstractmethod
     def judge_many(self, tuples: Sequence[StrategyTuple]) -> list[Judgement]:
         """The verdict on each tuple, in their order."""
@@ -104,6 +111,11 @@ class JudgeChain(Judge):
         if not judges:
             raise ValueError("judges is empty; give one or more")
         self.judges = judges
+
+    @property
+    def may_run_beside_a_rollout(self) -> bool:
+        """See `Judge`."""
+        return all(judge.may_run_beside_a_rollout for judge in self.judges)
 
     def attach(self, model: PeftModel) -> None:
         """See `Judge`."""

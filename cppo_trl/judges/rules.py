@@ -79,6 +79,11 @@ class RuleJudge(Judge):
         self.max_words = max_words
         self.check = check
 
+    @property
+    def may_run_beside_a_rollout(self) -> bool:
+        """See `Judge`."""
+        return True
+
     def judge_many(self, tuples: Sequence[StrategyTuple]) -> list[Judgement]:
         """The verdict on each tuple, with the first rule that it breaks."""
         return [self._judge(item) for item in tuples]

@@ -125,6 +125,7 @@ class CodeVerifier:
         self._lock = threading.Lock()
         self._engine = Engine(self.unsafe)
         self._pool: ThreadPoolExecutor | None = None
+        self._begun: dict[bytes, Future[Verdict]] = {}
         self._process = os.getpid()
 
     def verify(self, problem: Problem, program: str) -> Verdict:
@@ -171,10 +172,12 @@ class CodeVerifier:
             key: (prepared, program)
             for (prepared, key), (_, program) in zip(looked_up, pairs, strict=True)
         }.items():
+            begun = self._begun.pop(key, None)
             if (known := self._remembered(key)) is not None:
                 verdicts[key] = known
             else:
-                futures[self._submit(prepared, program, key, failed_first)] = key
+                future = begun or self._submit(prepared, program, key, failed_first)
+                futures[future] = key
         try:
             with _bar(progress, len(pairs), sum(copies[key] for key in verdicts)) as bar:
                 if progress:
@@ -216,6 +219,22 @@ class CodeVerifier:
         for index, verdict in zip(found, run, strict=True):
             verdicts[index] = verdict
         return verdicts
+
+    def begin(self, problem: Problem, completion: Completion) -> None:
+        """Begins to run the program of a completion, in the background: the next reward call that
+        has it waits for the rest only.
+
+        Raises:
+            ValueError: as `verify`.
+            RuntimeError: the verifier is closed.
+        """
+        self._check_open()
+        program = extract_code(_text(completion))
+        if program is None:
+            return
+        prepared, key = self._look_up(problem, program, failed_first=True)
+        if key not in self._begun and self._remembered(key) is None:
+            self._begun[key] = self._submit(prepared, program, key, failed_first=True)
 
     async def __call__(
         self,

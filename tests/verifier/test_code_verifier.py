@@ -339,6 +339,27 @@ def test_it_is_an_asynchronous_reward_function_of_trl(verifier: CodeVerifier) ->
     assert asyncio.run(call) == [1.0, 0.0, 0.0]
 
 
+@pytest.mark.parametrize("cache_size", [0, 100])
+def test_what_was_begun_is_not_run_again_by_the_next_reward_call(
+    cache_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    completions = [f"```python\n{program}\n```" for program in (RIGHT, WRONG, RIGHT)]
+    with CodeVerifier(workers=2, cache_size=cache_size) as verifier:
+        counts = count_runs(verifier, monkeypatch)
+        for completion in completions:
+            verifier.begin(SUM, completion)
+        rewards = asyncio.run(verifier([""] * 3, completions, problem=[SUM] * 3))
+        assert rewards == [1.0, 0.0, 1.0]
+        assert counts[RIGHT.strip()] == 2
+        asyncio.run(verifier([""] * 3, completions, problem=[SUM] * 3))
+        assert counts[RIGHT.strip()] == (2 if cache_size else 4)
+
+
+def test_a_completion_without_code_has_nothing_to_begin(verifier: CodeVerifier) -> None:
+    verifier.begin(SUM, "I give up.")
+    assert asyncio.run(verifier([""], ["I give up."], problem=[SUM])) == [0.0]
+
+
 def test_the_reward_call_lets_other_coroutines_run(verifier: CodeVerifier) -> None:
     async def both() -> list[str]:
         order = []

@@ -147,6 +147,24 @@ def test_a_batch_leaves_the_open_prompts_to_finished(backend, prompts):
     assert [number for number, _ in backend.finished()] == [ticket]
 
 
+def test_prompts_that_are_given_up_leave_nothing_behind(endless, prompts):
+    backend = endless
+    for adapter in ("planner", "solver"):
+        backend.submit(prompts[0], adapter, Sampling(max_new_tokens=200))
+    backend.cancel()
+    assert backend.finished() == []
+    backend.sync()
+    (completion,) = backend.generate(prompts[:1], "solver", Sampling(max_new_tokens=2))
+    assert len(completion.token_ids) == 2
+
+
+def test_nothing_may_be_finished_in_a_short_time(endless, prompts):
+    backend = endless
+    ticket = backend.submit(prompts[0], "planner", Sampling(max_new_tokens=500))
+    assert backend.finished(0.01) == []
+    assert [number for number, _ in backend.finished()] == [ticket]
+
+
 def test_every_end_token_ends_a_completion(endless, prompts):
     (whole,) = endless.generate(prompts[:1], "solver", GREEDY)
     assert whole.truncated

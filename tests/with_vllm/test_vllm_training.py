@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import MethodType
+from itertools import count
 
 import pytest
 
 from cppo_trl import CPPOConfig, CPPOTrainer
+from cppo_trl.rollouts import Rollout
 from scripted_rollouts import QUIET, scripted_problems
 from small_trainer import adapter_weights, moved, pass_by_chance, roles_of
 from tiny_adapters import lora_config
 
 
-def parsed_anyway(policy, problems):
-    """Rollouts whose plans count as parsed: a random model writes none that can be parsed."""
-    rollouts = type(policy).plan(policy, problems)
-    for i, rollout in enumerate(rollouts):
-        rollout.strategies = (f"way {i} one", f"way {i} two")
-        rollout.plan = whole(rollout.plan)
-    return rollouts
+def read_anyway(policy):
+    """Counts every plan as one that parses, and every turn as whole: a random model writes no plan
+    that can be parsed, and rarely ends an attempt.
+    """
+    numbers, turn = count(), policy.speaker._turn
+    policy.speaker._turn = lambda messages, ids, completion: turn(
+        messages, ids, replace(completion, truncated=False)
+    )
 
+    def read_plan(problem, plan):
+        number = next(numbers)
+        return Rollout(problem, plan, (f"way {number} one", f"way {number} two"))
 
-def solved_whole(policy, rollouts, attempts):
-    """Attempts that count as whole: a random model rarely ends one."""
-    type(policy).solve(policy, rollouts, attempts)
-    for rollout in rollouts:
-        rollout.attempts = [whole(attempt) for attempt in rollout.attempts]
-
-
-def whole(turn):
-    return replace(turn, completion=replace(turn.completion, truncated=False))
+    policy.read_plan = read_plan
 
 
 def plan_by_chance(completion_ids, **_):
@@ -38,7 +35,7 @@ def plan_by_chance(completion_ids, **_):
     return [float(sum(ids) % 2) for ids in completion_ids]
 
 
-def trained(base_dir, output_dir, **settings):
+def trained(base_dir, output_dir, prepare=lambda trainer: None, **settings):
     defaults = {
         "num_generations": 4,
         "num_strategies": 2,
@@ -63,9 +60,8 @@ def trained(base_dir, output_dir, **settings):
         verifier=pass_by_chance,
         peft_config=lora_config(),
     )
-    policy = trainer.rollout_policy
-    policy.plan = MethodType(parsed_anyway, policy)
-    policy.solve = MethodType(solved_whole, policy)
+    read_anyway(trainer.rollout_policy)
+    prepare(trainer)
     before = adapter_weights(trainer.model)
     trainer.train()
     return trainer, moved(before, adapter_weights(trainer.model))
@@ -96,3 +92,39 @@ def test_stale_adapters_would_show(base_dir, server, tmp_path):
     trainer.train()
     last = [log for log in trainer.state.log_history if "loss" in log][-1]
     assert last["sampling/sampling_logp_difference/max"] > 1e-2
+
+
+@pytest.mark.parametrize("mode", ["colocate", "server"])
+def test_attempts_begin_while_other_plans_are_written(mode, request, base_dir, tmp_path):
+    settings = {"vllm_mode": mode, "max_steps": 1, "planner_reward": "sum"}
+    if mode == "server":
+        settings["vllm_server_base_url"] = request.getfixturevalue("server").url
+    else:
+        settings["vllm_max_model_length"] = 1024
+    events = []
+
+    def watch(trainer):
+        generator = trainer.rollout_policy.speaker.generator
+        submit, finished, roles = generator.submit, generator.finished, {}
+
+        def watched_submit(ids, adapter, sampling):
+            # Of one plan there is little to wait for, of the next ones more.
+            if adapter == "planner":
+                sampling = replace(sampling, max_new_tokens=4 + 16 * (len(roles) % 8))
+            ticket = submit(ids, adapter, sampling)
+            roles[ticket] = adapter
+            events.append(("begins", adapter))
+            return ticket
+
+        def watched_finished(seconds=None):
+            found = finished(seconds)
+            events.extend(("ends", roles[ticket]) for ticket, _ in found)
+            return found
+
+        generator.submit, generator.finished = watched_submit, watched_finished
+
+    trained(base_dir, tmp_path, watch, **settings)
+    attempt = events.index(("begins", "solver"))
+    assert events[:attempt].count(("ends", "planner")) < 8
+    assert events.count(("ends", "planner")) == 8
+    assert events.count(("ends", "solver")) == 16
