@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from cppo_trl.problems import Problem, ProblemError, TestCase
-from cppo_trl.verifier import CodeVerifier, Status, Verdict
+from cppo_trl.verifier import CodeVerifier, Status, Verdict, extract_code
 from cppo_trl.verifier.code_verifier import available_cores
 from cppo_trl.verifier.engine import Run
 
@@ -350,9 +350,9 @@ def test_what_was_begun_is_not_run_again_by_the_next_reward_call(
             verifier.begin(SUM, completion)
         rewards = asyncio.run(verifier([""] * 3, completions, problem=[SUM] * 3))
         assert rewards == [1.0, 0.0, 1.0]
-        assert counts[RIGHT.strip()] == 2
+        assert counts[extract_code(completions[0])] == 2
         asyncio.run(verifier([""] * 3, completions, problem=[SUM] * 3))
-        assert counts[RIGHT.strip()] == (2 if cache_size else 4)
+        assert counts[extract_code(completions[0])] == (2 if cache_size else 4)
 
 
 def test_a_completion_without_code_has_nothing_to_begin(verifier: CodeVerifier) -> None:
