@@ -1,4 +1,4 @@
-"""TransformersGenerator: prompts that are equal go through the model once."""
+"""TransformersGenerator: what prompts begin with alike goes through the model once."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
 from cppo_trl.generation import Sampling, TransformersGenerator
+from cppo_trl.generation.roomy_cache import roomy_cache
+from cppo_trl.generation.shared_prefill import group_prompts
 from cppo_trl.roles import add_roles
 from cppo_trl.routing import BASE
 from tiny_adapters import lora_config, randomise_adapters
@@ -81,6 +83,70 @@ def test_equal_prompts_are_prefilled_once(generator):
         generator.generate([a, b] * 4, "planner", GREEDY)
     assert shapes[0] == (2, 39)
     assert set(shapes[1:]) == {(8, 1)}
+
+
+@pytest.mark.parametrize("adapter", SPEAKERS)
+def test_greedy_tokens_after_a_common_beginning_are_those_of_each_prompt_alone(generator, adapter):
+    a, b, *rests = random_prompts(40, 31, 1, 2, 9, 5)
+    prompts = [begin + rest for begin in (a, b) for rest in rests] + [a, a]
+    alone = [generator.generate([ids], adapter, GREEDY)[0] for ids in prompts]
+    assert generator.generate(prompts, adapter, GREEDY) == alone
+
+
+def test_a_common_beginning_is_prefilled_once(qwen3_dir):
+    generator = load(qwen3_dir)
+    a, b, *rests = random_prompts(40, 31, 6, 2, 9)
+    with recorded_batches(generator) as shapes:
+        generator.generate([begin + rest for begin in (a, b) for rest in rests], "solver", GREEDY)
+    assert shapes[:2] == [(2, 40), (6, 8)]
+    assert set(shapes[2:]) == {(6, 1)}
+
+
+def test_a_hybrid_model_prefills_different_prompts_as_they_are(qwen3_5_dir):
+    generator = load(qwen3_5_dir)
+    begin, *rests = random_prompts(40, 6, 2, 9)
+    with recorded_batches(generator) as shapes:
+        generator.generate([begin + rest for rest in rests], "solver", GREEDY)
+    assert shapes[0] == (3, 49)
+
+
+def test_prompts_of_a_problem_are_one_group_and_those_of_another_are_not():
+    a, b = random_prompts(20, 20)
+    prompts = [[*b, 1, 2], [*a, 3], [*b, 4], [*a, 3], a[:5] + b]
+    groups = [(sorted(group.rows), group.shared) for group in group_prompts(prompts, False)]
+    assert sorted(groups) == [([0, 2], 20), ([1, 3], 20), ([4], 24)]
+    equal = [sorted(group.rows) for group in group_prompts(prompts, only_equal=True)]
+    assert sorted(equal) == [[0], [1, 3], [2], [4]]
+
+
+def test_a_roomy_cache_holds_what_a_dynamic_one_holds(qwen3_dir):
+    config = AutoModelForCausalLM.from_pretrained(qwen3_dir).config
+    roomy, dynamic = roomy_cache(config), DynamicCache(config=config)
+    numbers = torch.Generator().manual_seed(0)
+    for step, tokens in enumerate([7, 1, 300, 1, 1]):
+        keys, values = torch.randn(2, 3, 2, tokens, 4, generator=numbers)
+        for layer in range(2):
+            found = roomy.update(keys + layer, values - layer, layer)
+            expected = dynamic.update(keys + layer, values - layer, layer)
+            assert all(map(torch.equal, found, expected))
+        if step == 1:  # in place, and then with other rows
+            roomy.crop(-3)
+            dynamic.crop(-3)
+        if step == 2:
+            order = torch.tensor([2, 0, 0])
+            roomy.reorder_cache(order)
+            dynamic.reorder_cache(order)
+        assert roomy.get_seq_length() == dynamic.get_seq_length()
+
+
+def test_a_cache_with_room_keeps_its_tokens_where_they_are(qwen3_dir):
+    config = AutoModelForCausalLM.from_pretrained(qwen3_dir).config
+    cache = roomy_cache(config)
+    places = set()
+    for _ in range(100):
+        keys, _ = cache.update(torch.zeros(1, 2, 1, 4), torch.zeros(1, 2, 1, 4), 0)
+        places.add(keys.data_ptr())
+    assert len(places) == 1
 
 
 def test_different_prompts_are_prefilled_as_one_batch(generator):
